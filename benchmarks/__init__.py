@@ -1,0 +1,1 @@
+"""Speed beside the real etcd: `python -m benchmarks`."""

@@ -1,0 +1,1 @@
+"""The tests; a package, so that both `trial tests` and `pytest` find them."""

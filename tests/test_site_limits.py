@@ -1,0 +1,411 @@
+"""The fast Site under pressure: limits, time, clients that do not read, and the end."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET
+
+from tests.http_harness import Conversation, conversation
+from tests.test_site import GET, SiteTestCase
+from txetcd.channel import BACKLOG, LINGER, STALLED
+from txetcd.sending import PIECE
+from txetcd.site import SWEEP, Limits, Site
+
+LATE = b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n"
+
+
+class SizeTests(SiteTestCase):
+    """How large requests may be."""
+
+    def test_body(self) -> None:
+        put = b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n"
+        self.assert_refused(put % 6, 413, body=5)
+        self.assert_refused(put % (10**18), 413)
+        self.assertTrue(self.connect(body=5).send(put % 5 + b"12345").endswith(b"PUT / 12345"))
+
+    def test_chunked_body(self) -> None:
+        put = b"PUT / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n"
+        self.assert_refused(put + b"3\r\n", 413, body=5)
+        self.assertTrue(self.connect(body=6).send(put + b"3\r\ndef\r\n0\r\n\r\n").endswith(b"PUT / abcdef"))
+
+    def test_default_body(self) -> None:
+        talk = self.connect()
+        self.assertEqual(talk.request("PUT", "/", body=b"x" * 1_572_864).status, 200)
+        self.assertEqual(talk.request("PUT", "/", body=b"x" * 1_572_865).status, 413)
+
+    def test_headers(self) -> None:
+        head = b"GET / HTTP/1.1\r\nHost: x\r\nX: y\r\n\r\n"
+        self.assert_refused(head, 431, headers=1)
+        self.assert_refused(head, 431, header_bytes=len(head) - 1)
+        self.assert_refused(head[:-5], 431, header_bytes=len(head) - 5)
+        self.assertTrue(
+            self.connect(headers=2, header_bytes=len(head)).send(head).startswith(b"HTTP/1.1 200 ")
+        )
+
+    def test_default_headers(self) -> None:
+        self.assert_refused(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 65_536, 431)
+        self.assert_refused(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431)
+
+    def test_request_line(self) -> None:
+        self.assert_refused(b"GET /" + b"a" * 65_536, 414)
+
+    def test_requests_that_follow_do_not_count(self) -> None:
+        talk = self.connect(header_bytes=len(GET))
+        self.assertEqual(talk.send(GET * 3).count(b"HTTP/1.1 200 OK"), 3)
+
+
+class ConnectionLimitTests(SiteTestCase):
+    """How many connections there may be."""
+
+    def test_one_too_many(self) -> None:
+        first = self.connect(connections=2)
+        second = conversation(self.site)
+        third = conversation(self.site)
+        self.assertTrue(third.receive().startswith(b"HTTP/1.1 503 Service Unavailable\r\n"))
+        self.assertTrue(third.closed)
+        self.assertTrue(second.send(GET).startswith(b"HTTP/1.1 200"))
+        first.disconnect()
+        self.assertTrue(conversation(self.site).send(GET).startswith(b"HTTP/1.1 200"))
+
+    def test_refused_ones_do_not_count(self) -> None:
+        first = self.connect(connections=1)
+        refused = conversation(self.site)
+        refused.transport.client_reads = False
+        first.disconnect()
+        self.assertTrue(conversation(self.site).send(GET).startswith(b"HTTP/1.1 200"))
+
+    def test_any_number(self) -> None:
+        self.connect(connections=0)
+        self.assertFalse(conversation(self.site).closed)
+
+
+class TimeTests(SiteTestCase):
+    """How long things may take."""
+
+    def after(self, talk: Conversation, seconds: float) -> bool:
+        """Let time pass in small steps; tell whether the connection is closed then."""
+        for _ in range(int(seconds * 2)):
+            self.clock.advance(0.5)
+        return talk.closed
+
+    def test_no_request(self) -> None:
+        talk = self.connect()
+        self.assertFalse(self.after(talk, 59))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+        self.assertEqual(talk.receive(), b"")
+
+    def test_between_requests(self) -> None:
+        talk = self.connect()
+        self.after(talk, 50)
+        talk.send(GET)
+        self.assertFalse(self.after(talk, 59))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+
+    def test_half_sent_head(self) -> None:
+        talk = self.connect()
+        self.after(talk, 30)
+        talk.send(GET[:10])
+        self.assertFalse(self.after(talk, 30))
+        talk.send(GET[10:20])
+        self.assertFalse(self.after(talk, 29))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+        self.assertEqual(self.resource.requests, [])
+
+    def test_empty_lines_are_no_sign_of_life(self) -> None:
+        talk = self.connect()
+        self.after(talk, 59)
+        talk.send(b"\r\n")
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+
+    def test_half_sent_body(self) -> None:
+        talk = self.connect()
+        talk.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na")
+        self.assertFalse(self.after(talk, 59))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+        self.assertEqual(self.resource.requests, [])
+
+    def test_a_request_being_answered_may_take_for_ever(self) -> None:
+        talk = self.connect()
+        talk.send(LATE)
+        self.assertFalse(self.after(talk, 500))
+        self.resource.requests[0].write(b"")
+        self.assertFalse(self.after(talk, 500))
+        self.resource.requests[0].finish()
+        self.assertFalse(self.after(talk, 59))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+
+    def test_another_limit(self) -> None:
+        talk = self.connect(idle=4)
+        self.assertFalse(self.after(talk, 3.5))
+        self.assertTrue(self.after(talk, 1.5))
+
+    def test_client_does_not_read(self) -> None:
+        talk = self.connect()
+        talk.transport.client_reads = False
+        talk.send(LATE)
+        self.resource.requests[0].write(b"x" * PIECE * 2)
+        self.assertFalse(self.after(talk, 59))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+        self.assertTrue(talk.transport.aborted)
+
+    def test_client_reads_slowly(self) -> None:
+        talk = self.connect()
+        talk.transport.client_reads = False
+        talk.send(LATE)
+        self.resource.requests[0].write(b"x" * PIECE * 20)
+        self.resource.requests[0].finish()
+        while talk.transport.unsent:
+            self.assertFalse(self.after(talk, 9))
+            talk.transport.read()
+        self.assertFalse(talk.closed)
+        self.assertEqual(talk.receive().count(b"x" * PIECE), 20)
+
+    def test_stream_that_nobody_reads(self) -> None:
+        talk = self.connect()
+        talk.transport.client_reads = False
+        talk.send(LATE)
+        request = self.resource.requests[0]
+        gone = request.notifyFinish()
+        for _ in range(BACKLOG // 1000 + 200):
+            request.write(b"x" * 1000)
+        self.assertFalse(self.after(talk, STALLED - 1))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+        self.failureResultOf(gone)
+
+    def test_closed_connection_that_lingers(self) -> None:
+        talk = self.connect()
+        talk.transport.client_reads = False
+        talk.send(b"GET / HTTP/1.1\r\n\r\n")
+        self.assertTrue(talk.transport.disconnecting)
+        self.assertFalse(self.after(talk, LINGER - 1))
+        self.assertTrue(self.after(talk, 1 + SWEEP))
+        self.assertTrue(talk.transport.aborted)
+
+    def test_one_timer(self) -> None:
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        talks = [conversation(self.site) for _ in range(5)]
+        for talk in talks:
+            talk.send(GET)
+        self.assertEqual(len(self.clock.getDelayedCalls()), 1)
+        for talk in talks:
+            talk.disconnect()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+
+class PressureTests(SynchronousTestCase):
+    """Clients that do not read."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+
+    def connect(self, render: Any) -> Conversation:
+        class Any_(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Any) -> Any:
+                return render(request)
+
+        talk = conversation(Site(Any_(), self.clock))
+        talk.transport.client_reads = False
+        return talk
+
+    def test_pipelining_client_does_not_read(self) -> None:
+        rendered: list[Any] = []
+
+        def render(request: Any) -> bytes:
+            rendered.append(request)
+            return b"x" * 10_000
+
+        talk = self.connect(render)
+        for _ in range(1000):
+            if not talk.transport.paused:
+                talk.send(GET * 100)
+        self.assertTrue(talk.transport.paused)
+        self.assertLess(len(talk.transport.unsent), 3 * PIECE)
+        self.assertLess(len(rendered), 30)
+        talk.transport.read()
+        self.assertGreater(len(rendered), 10)
+        while talk.transport.unsent:
+            talk.transport.read()
+        self.assertFalse(talk.transport.paused)
+        received = talk.receive()
+        self.assertEqual(received.count(b"HTTP/1.1 200 OK"), len(rendered))
+
+    def test_large_answer_is_handed_over_in_pieces(self) -> None:
+        talk = self.connect(lambda request: b"~" * 5_000_000)
+        talk.send(GET)
+        self.assertLess(len(talk.transport.unsent), 3 * PIECE)
+        while talk.transport.unsent:
+            self.assertLess(len(talk.transport.unsent), 3 * PIECE)
+            talk.transport.read()
+        self.assertEqual(talk.receive().count(b"~"), 5_000_000)
+
+    def test_pull_producer(self) -> None:
+        class Numbers:
+            def __init__(self, request: Any) -> None:
+                self.request = request
+                self.left = 400
+                self.stopped = False
+
+            def resumeProducing(self) -> None:
+                self.left -= 1
+                self.request.write(b"%1000d" % self.left)
+                if not self.left:
+                    self.request.unregisterProducer()
+                    self.request.finish()
+
+            def stopProducing(self) -> None:
+                self.stopped = True
+
+        producers: list[Numbers] = []
+
+        def render(request: Any) -> int:
+            producers.append(Numbers(request))
+            request.registerProducer(producers[-1], False)
+            return NOT_DONE_YET
+
+        talk = self.connect(render)
+        talk.send(GET)
+        self.assertGreater(producers[0].left, 300)
+        while talk.transport.unsent:
+            talk.transport.read()
+        self.assertEqual(producers[0].left, 0)
+        talk._methods.append(b"GET")
+        response = talk.response()
+        assert response is not None
+        self.assertEqual(len(response.chunks), 400)
+        talk.send(GET)
+        talk.disconnect()
+        self.assertTrue(producers[1].stopped)
+
+    def test_pull_producer_that_pauses_for_thought(self) -> None:
+        class Silent:
+            asked = 0
+
+            def resumeProducing(self) -> None:
+                self.asked += 1
+
+            def stopProducing(self) -> None:
+                pass
+
+        silent = Silent()
+        talk = self.connect(lambda request: request.registerProducer(silent, False) or NOT_DONE_YET)
+        talk.send(GET)
+        self.assertLess(silent.asked, 3)
+
+    def test_second_producer(self) -> None:
+        requests: list[Any] = []
+
+        def render(request: Any) -> int:
+            requests.append(request)
+            return NOT_DONE_YET
+
+        talk = self.connect(render)
+        talk.send(GET)
+
+        class Producer:
+            paused = False
+
+            def pauseProducing(self) -> None:
+                self.paused = True
+
+            def stopProducing(self) -> None:
+                pass
+
+        requests[0].write(b"x" * 3 * PIECE)
+        producer = Producer()
+        requests[0].registerProducer(producer, True)
+        self.assertTrue(producer.paused)
+        self.assertRaises(RuntimeError, requests[0].registerProducer, Producer(), True)
+
+    def test_close_after_everything_is_sent(self) -> None:
+        talk = self.connect(lambda request: b"~" * 1_000_000)
+        talk.send(b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+        while talk.transport.unsent:
+            self.assertFalse(talk.closed)
+            talk.transport.read()
+        self.assertTrue(talk.closed)
+        self.assertEqual(talk.receive().count(b"~"), 1_000_000)
+
+
+class ShutdownTests(SiteTestCase):
+    """`Site.shutdown`"""
+
+    def test_nothing_to_do(self) -> None:
+        self.assertIsNone(self.successResultOf(self.site.shutdown(3)))
+        self.assertIsNone(self.site.buildProtocol(None))
+
+    def test_idle_connections_are_closed(self) -> None:
+        talks = [self.connect() for _ in range(3)]
+        talks[0].send(GET)
+        talks[1].send(GET[:10])
+        done = self.site.shutdown(3)
+        self.assertNoResult(done)
+        for talk in talks:
+            self.assertTrue(talk.closed)
+        self.assertIsNone(self.successResultOf(done))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_busy_connections_are_closed_after_the_answer(self) -> None:
+        talk = self.connect()
+        talk.begin("GET", "/late")
+        talk.begin("GET", "/never")
+        done = self.site.shutdown(3)
+        self.assertFalse(talk.closed)
+        self.resource.requests[0].write(b"x")
+        self.resource.requests[0].finish()
+        response = talk.response()
+        assert response is not None
+        self.assertEqual((response.header("Connection"), response.body), ("close", b"x"))
+        self.assertTrue(talk.closed)
+        self.assertIsNone(self.successResultOf(done))
+        self.assertEqual(len(self.resource.requests), 1)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_answer_that_has_begun(self) -> None:
+        talk = self.connect()
+        talk.begin("GET", "/late")
+        self.resource.requests[0].write(b"x")
+        done = self.site.shutdown(3)
+        self.resource.requests[0].finish()
+        self.assertTrue(talk.closed)
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_grace(self) -> None:
+        talk = self.connect()
+        talk.begin("GET", "/late")
+        gone = self.resource.requests[0].notifyFinish()
+        done = self.site.shutdown(3)
+        again = self.site.shutdown(10)
+        self.clock.advance(2.9)
+        self.assertFalse(talk.closed)
+        self.clock.advance(0.1)
+        self.assertTrue(talk.closed)
+        self.assertTrue(talk.transport.aborted)
+        self.failureResultOf(gone)
+        self.assertIsNone(self.successResultOf(done))
+        self.assertIsNone(self.successResultOf(again))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_client_that_does_not_read(self) -> None:
+        talk = self.connect()
+        talk.transport.client_reads = False
+        talk.send(LATE)
+        self.resource.requests[0].write(b"x" * 10 * PIECE)
+        self.resource.requests[0].finish()
+        done = self.site.shutdown(3)
+        self.clock.advance(3)
+        self.assertTrue(talk.closed)
+        self.assertIsNone(self.successResultOf(done))
+
+    def test_sessions(self) -> None:
+        self.site.makeSession()
+        self.successResultOf(self.site.shutdown(3))
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_limits_are_a_choice(self) -> None:
+        self.assertEqual(Limits(), Limits(1_572_864, 65_536, 100, 10_000, 60.0))

@@ -1,0 +1,354 @@
+"""One connection of a `txetcd.site.Site`: it reads a request, has it answered, and only then reads the next.
+
+How requests read is in `http1`, how output is paced in `sending`, what resources see in `request`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from twisted.internet.interfaces import (
+    IAddress,
+    IHalfCloseableProtocol,
+    IReactorTime,
+    ISSLTransport,
+    ITCPTransport,
+)
+from twisted.internet.protocol import connectionDone
+from twisted.python.failure import Failure
+from twisted.web.http import RESPONSES
+from zope.interface import implementer
+
+from txetcd.http1 import ChunkedBody, Head, Refused, SizedBody, end_of_empty_lines, find_head_end, parse_head
+from txetcd.request import Request
+from txetcd.sending import PIECE, Sender
+
+#: Bytes of further requests that are read ahead while one is being answered.
+READ_AHEAD = 65_536
+#: Unsent bytes of output above which the peer has `STALLED` seconds to take some, instead of the idle time.
+BACKLOG = 1_048_576
+STALLED = 10.0
+#: Seconds that a closed connection may take to get its last bytes out before it is aborted.
+LINGER = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """
+    What one Site takes from its clients.
+
+    Args:
+        body: bytes of a request's body.
+        header_bytes: bytes of the request line and all headers together.
+        headers: number of headers.
+        connections: number of connections served at a time; 0 for any number.
+        idle: seconds that a connection may be without a request, that the head of a request may take to
+            arrive, and then its body, and that output may wait without the client taking any of it. A request
+            that is being answered may take for ever.
+    """
+
+    body: int = 1_572_864
+    header_bytes: int = 65_536
+    headers: int = 100
+    connections: int = 10_000
+    idle: float = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The answer to a request that no resource gets to see."""
+
+    status: int
+    body: bytes
+    content_type: bytes = b"text/plain; charset=utf-8"
+
+
+class Owner(Protocol):
+    """What a channel asks of its site."""
+
+    clock: IReactorTime
+    limits: Limits
+
+    def opened(self, channel: Channel) -> bool:
+        """There is a new connection; tell whether it may stay."""
+
+    def gone(self, channel: Channel) -> None:
+        """A connection is no more."""
+
+    def refuse(self, status: int, reason: str) -> Refusal:
+        """Make the answer to a request that no resource gets to see."""
+
+    def date(self) -> bytes:
+        """Give the present time as HTTP writes it."""
+
+
+@implementer(IHalfCloseableProtocol)
+class Channel(Sender):
+    """
+    One connection.
+
+    `_request` is the request being answered, `_body` (with `_head`) what reads the body of the next one,
+    `_buffer` what has arrived and is not used yet. While `_request` is set or output waits, the buffer is
+    left alone; reading from the network goes on, so that a disconnect is noticed, until more than
+    `READ_AHEAD` bytes wait.
+    """
+
+    host: IAddress
+
+    def __init__(self, site: Owner, peer: IAddress | None) -> None:
+        super().__init__()
+        self.site = site
+        self.factory: Any = site
+        self.peer = peer
+        #: Whether the connection may stay open after the present request.
+        self.persistent = True
+        #: Whether this is one of the connections that `Limits.connections` counts.
+        self.counted = False
+        self._buffer = b""
+        self._seen = 0
+        self._head: Head | None = None
+        self._body: SizedBody | ChunkedBody | None = None
+        self._request: Request | None = None
+        self._paused = False
+        self._closing = False
+        self._closed = False
+        self._lingers = False
+        self._since = 0.0
+
+    # What the transport tells.
+
+    def connectionMade(self) -> None:
+        super().connectionMade()
+        self.host = self.transport.getHost()
+        if ITCPTransport.providedBy(self.transport):
+            self.transport.setTcpNoDelay(True)
+        self._moved()
+        if not self.site.opened(self):
+            self._refuse(503, "there are too many connections")
+
+    def dataReceived(self, data: bytes) -> None:
+        if self._closing:
+            return
+        if self._buffer:
+            self._buffer += data
+        else:
+            self._buffer = data
+        self._advance()
+
+    def readConnectionLost(self) -> None:
+        """
+        The client will send nothing more, which looks the same whether it waits for an answer or has gone
+        away.
+
+        What has been answered is still sent; a request that is being answered is treated as disconnected, as
+        a watch has to be.
+        """
+        if self._closed:
+            self.transport.loseConnection()
+        else:
+            self.loseConnection()
+
+    def writeConnectionLost(self) -> None:
+        """Our own half of a lingering close is done."""
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._closing = self._closed = True
+        self._buffer = b""
+        self._head = self._body = None
+        self._drop_output()
+        self.stopProducing()
+        request, self._request = self._request, None
+        if request is not None:
+            request.connectionLost(reason)
+        self.site.gone(self)
+
+    # What requests ask for.
+
+    def isSecure(self) -> bool:
+        """Tell whether the connection is a TLS one."""
+        return bool(ISSLTransport.providedBy(self.transport))
+
+    def getPeer(self) -> IAddress | None:
+        """Give the client's address."""
+        return self.peer
+
+    def getHost(self) -> IAddress:
+        """Give the address that the client connected to."""
+        return self.host
+
+    def answered(self, keeps_open: bool) -> None:
+        """The answer is complete: it is the next request's turn, or the end of the connection."""
+        self._request = None
+        self.unregisterProducer()
+        if keeps_open and self.persistent:
+            self._moved()
+            self._advance()
+        else:
+            self.loseConnection()
+
+    def loseConnection(self) -> None:
+        """Read nothing more, send what has been written and close."""
+        if not self._closing:
+            self._closing = True
+            self._buffer = b""
+            self._head = self._body = None
+            self._settle()
+
+    def abortConnection(self) -> None:
+        """Close without sending what has been written."""
+        self._closing = self._closed = self._blocked = True
+        self._drop_output()
+        self._moved()
+        self.transport.abortConnection()
+
+    # What the site asks for.
+
+    def drain(self) -> None:
+        """Begin no further request; close as soon as none is being answered."""
+        self.persistent = False
+        if self._request is None:
+            self.loseConnection()
+
+    def check(self, now: float) -> None:
+        """Close or abort the connection if it has been inactive for too long at the time `now`."""
+        allowed = self.site.limits.idle
+        if self._closed:
+            allowed = LINGER
+        elif self._blocked:
+            if self._unsent_size > BACKLOG:
+                allowed = min(allowed, STALLED)
+        elif self._request is not None:
+            return
+        if now - self._since >= allowed:
+            if self._closed or self._blocked:
+                self.abortConnection()
+            else:
+                self.loseConnection()
+
+    # One request at a time.
+
+    def _advance(self) -> None:
+        """
+        Have requests answered, one after the other, as long as they are there, answered at once and their
+        answers find room.
+
+        Output is collected meanwhile and sent in one go.
+        """
+        if not self._corked:
+            self._corked = True
+            try:
+                while self._buffer and self._request is None and not (self._blocked or self._closing):
+                    self._request = self._read_request()
+                    if self._request is None:
+                        break
+                    self._request.process()
+                    if self._unsent_size >= PIECE:
+                        self._flush()
+            except Refused as refused:
+                self._lingers = True
+                self._refuse(refused.status, refused.reason)
+            finally:
+                self._corked = False
+            self._flush()
+            if self._pulls:
+                self._pull()
+            self._settle()
+
+    def _read_request(self) -> Request | None:
+        """Take the next request from the buffer, if it is complete."""
+        body, head = self._body, self._head
+        if body is None or head is None:
+            head = self._read_head()
+            if head is None:
+                return None
+            limit = self.site.limits.body
+            if head.length == 0:
+                return Request(self, head, b"")
+            if head.length is None:
+                body = ChunkedBody(limit)
+            elif head.length > limit:
+                raise Refused(413, "the request body is too large")
+            else:
+                body = SizedBody(head.length)
+            if not self._feed(body):
+                self._head, self._body = head, body
+                self._moved()
+                if head.expects_continue:
+                    self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                return None
+        elif not self._feed(body):
+            return None
+        self._head = self._body = None
+        return Request(self, head, bytes(body.content))
+
+    def _read_head(self) -> Head | None:
+        """Take the next head from the buffer, if it is complete."""
+        if self._buffer.startswith(b"\r\n"):
+            self._buffer = self._buffer[end_of_empty_lines(self._buffer) :]
+            if not self._buffer:
+                return None
+        limits = self.site.limits
+        end = find_head_end(self._buffer, self._seen, limits.header_bytes)
+        if end < 0:
+            if not self._seen:
+                self._moved()
+            self._seen = len(self._buffer)
+            return None
+        head = parse_head(self._buffer[:end], limits.headers)
+        self._seen = 0
+        self._buffer = self._buffer[end + 4 :]
+        return head
+
+    def _feed(self, body: SizedBody | ChunkedBody) -> bool:
+        """Move bytes from the buffer into a body; tell whether it is complete."""
+        taken = body.feed(self._buffer)
+        self._buffer = self._buffer[taken:]
+        return body.done
+
+    def _refuse(self, status: int, reason: str) -> None:
+        """Give the answer that no resource is asked for, and close."""
+        refusal = self.site.refuse(status, reason)
+        head = (
+            b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\nContent-Length: %d\r\n"
+            b"Connection: close\r\nDate: %b\r\n\r\n"
+        ) % (
+            refusal.status,
+            RESPONSES.get(refusal.status, b"Refused"),
+            refusal.content_type,
+            len(refusal.body),
+            self.site.date(),
+        )
+        self.write(head + refusal.body)
+        self.loseConnection()
+
+    # Pace, and the end.
+
+    def _moved(self) -> None:
+        self._since = self.site.clock.seconds()
+
+    def _ready(self) -> None:
+        self._advance()
+
+    def _settle(self) -> None:
+        """Read or not, according to how much waits; close if it is time to."""
+        if self._corked or self._closed:
+            return
+        waits = len(self._buffer) > READ_AHEAD and (self._request is not None or self._blocked)
+        if waits != self._paused:
+            self._paused = waits
+            if waits:
+                self.transport.pauseProducing()
+            else:
+                self.transport.resumeProducing()
+        if self._closing and not self._unsent:
+            # Nothing more goes to the transport: it would have no way to say that it is full.
+            self._closed = self._blocked = True
+            self._moved()
+            self.transport.unregisterProducer()
+            if self._lingers and ITCPTransport.providedBy(self.transport) and not self.isSecure():
+                # The client may still be sending. Closing now would reset the connection, and it would miss
+                # the answer.
+                self.transport.loseWriteConnection()
+            else:
+                self.transport.loseConnection()

@@ -1,0 +1,107 @@
+"""Group commit: the writes that wait, and the one batch of them that the journal has in hand."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+from twisted.internet.defer import Deferred, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txetcd.commands import Command
+from txetcd.errors import EtcdError
+from txetcd.events import Event
+from txetcd.journal import Batch, Journal
+
+# A batch is bounded so that neither its commit nor its evaluation takes long.
+BATCH_COMMANDS = 512
+BATCH_CHARACTERS = 4 * 1024 * 1024
+
+Outcome = Event | EtcdError | None
+"""What a command came to; None for an expiry that found nothing to do."""
+
+
+class Committer:
+    """Gathers commands into batches, one in flight at a time, and answers those who wait for them.
+
+    @param journal: an open journal.
+    @param refusal: makes the error for a batch that could not be made durable, of the journal's reason.
+    """
+
+    log = Logger()
+
+    def __init__(self, journal: Journal, reactor: IReactorTime, refusal: Callable[[str], EtcdError]) -> None:
+        self._journal = journal
+        self._reactor = reactor
+        self._refusal = refusal
+        # In a shared journal this tells our batches from others', and from those of our earlier runs.
+        self._origin = secrets.token_hex(8)
+        self._number = 0
+        self._pending: list[tuple[Command, Deferred[Outcome]]] = []
+        self._flush_call: IDelayedCall | None = None
+        self._in_flight: Deferred[None] | None = None
+        self._waiting: dict[int, list[Deferred[Outcome]]] = {}
+
+    def add(self, command: Command) -> Deferred[Outcome]:
+        """Put a command in order.
+
+        @return: fires with its outcome, or fails with the error that it was refused with.
+        """
+        answer: Deferred[Outcome] = Deferred()
+        self._pending.append((command, answer))
+        if self._in_flight is None and self._flush_call is None:
+            # Not at once: the other writes of this turn of the reactor come along in the same commit.
+            self._flush_call = self._reactor.callLater(0, self._flush)
+        return answer
+
+    def waiting_for(self, batch: Batch) -> list[Deferred[Outcome]]:
+        """Those who wait for a batch that the journal has delivered, one for each of its commands.
+
+        Nobody does when it is not ours, or was given up.
+        """
+        if batch.origin != self._origin:
+            return []
+        return self._waiting.pop(batch.number, [])
+
+    def drain(self) -> Deferred[None]:
+        """Fires when nothing is pending any more."""
+        if self._flush_call is not None:
+            self._flush_call.cancel()
+            self._flush()
+        if self._in_flight is None:
+            return succeed(None)
+        drained: Deferred[None] = Deferred()
+        self._in_flight.addCallback(lambda _: self.drain().chainDeferred(drained))
+        return drained
+
+    def _flush(self) -> None:
+        """Hand the journal the next batch."""
+        self._flush_call = None
+        count = characters = 0
+        for command, _ in self._pending[:BATCH_COMMANDS]:
+            count += 1
+            characters += len(getattr(command, "value", ""))
+            if characters > BATCH_CHARACTERS:
+                break
+        taken, self._pending = self._pending[:count], self._pending[count:]
+        self._number += 1
+        batch = Batch(self._origin, self._number, tuple(command for command, _ in taken))
+        self._waiting[batch.number] = [answer for _, answer in taken]
+        self._in_flight = self._journal.append(batch)
+        self._in_flight.addErrback(self._failed, batch)
+        self._in_flight.addCallback(self._flushed)
+
+    def _flushed(self, _: None) -> None:
+        self._in_flight = None
+        if self._pending:
+            self._flush_call = self._reactor.callLater(0, self._flush)
+
+    def _failed(self, failure: Failure, batch: Batch) -> None:
+        reason = failure.getErrorMessage()
+        self.log.error(
+            "{count} writes could not be made durable: {reason}", count=len(batch.commands), reason=reason
+        )
+        for answer in self.waiting_for(batch):
+            answer.errback(self._refusal(reason))

@@ -1,0 +1,114 @@
+"""What a journal is: it gives batches of commands their place in one order and keeps them.
+
+A store hands its journal batches and evaluates whatever the journal delivers, in that order and only then.
+So nobody sees a value that a crash could take back, and it is all the same to the store whether the order is
+made by one file or by a cluster.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from twisted.internet.defer import Deferred
+
+from txetcd.commands import Command
+from txetcd.events import Event
+from txetcd.tree import Node, Tree
+
+
+class JournalError(Exception):
+    """The journal cannot do what it was asked to; the text says why, for an operator."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Commands that get their place in the order together.
+
+    @ivar origin: names the store, and the run of it, that asked for them.
+    @ivar number: which of its batches this is.
+    """
+
+    origin: str
+    number: int
+    commands: tuple[Command, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a journal knew when it was opened.
+
+    @ivar cluster_id: drawn once, when the journal was made.
+    @ivar tree: the store as of the latest checkpoint.
+    @ivar events: the recent events up to there.
+    @ivar log: the batches after it, each with its position.
+    """
+
+    cluster_id: int
+    tree: Tree
+    events: list[Event]
+    log: list[tuple[int, Batch]]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """What to write down of a store's state, so that the log up to a position can go.
+
+    It is applied as a whole: first what is below `dropped` goes, then `removed`, then `rows` are put.
+
+    @ivar position: of the last batch that it includes.
+    @ivar index: the store's index, and
+    @ivar raft_index: its count of commands, there.
+    @ivar dropped: directories that went, with all that was below them at any time since the last checkpoint.
+    @ivar removed: keys that are no more.
+    @ivar rows: nodes, without children, as they are now.
+    @ivar events: those since the last checkpoint, as far as the history goes.
+    @ivar oldest_event: the index of the oldest event still in the history; older ones can go.
+    """
+
+    position: int
+    index: int
+    raft_index: int
+    dropped: list[str]
+    removed: list[str]
+    rows: list[Node]
+    events: list[Event]
+    oldest_event: int
+
+
+Deliver = Callable[[int, Batch], None]
+
+
+class Journal(Protocol):
+    """The seam between a store and where its commands are kept."""
+
+    def load(self, deliver: Deliver) -> Deferred[Recovered]:
+        """Open the journal.
+
+        @param deliver: called in order with each batch that gets its place from now on and with its position,
+            which only ever grows; the store's own batches as well as, in a cluster, those of others.
+        @return: fires with what is there already.  Fails with `JournalError`.
+        """
+
+    def append(self, batch: Batch) -> Deferred[None]:
+        """Give a batch its place and make it durable.  One at a time.
+
+        @return: fires once the batch has been delivered.  Fails with `JournalError` when it has no place in
+            the order as far as can be told; another may be tried.
+        """
+
+    def checkpoint(self, checkpoint: Checkpoint) -> Deferred[None]:
+        """Write down the state, when it does not delay a batch, and forget the log before it.  One at a time.
+
+        @return: fires when that is done.  Until then the journal is whole without it.
+        """
+
+    def barrier(self) -> Deferred[None]:
+        """Fires once every batch that is durable anywhere now has been delivered here.
+
+        Fails with `JournalError` when that cannot be told.
+        """
+
+    def close(self) -> Deferred[None]:
+        """Finish what is under way and let go of everything; fires when that is done."""

@@ -1,0 +1,64 @@
+"""A journal that keeps nothing beyond its own life: for tests, and for stores that need not last."""
+
+from __future__ import annotations
+
+import secrets
+
+from twisted.internet.defer import Deferred, succeed
+
+from txetcd.events import Event, is_below
+from txetcd.journal import Batch, Checkpoint, Deliver, Recovered
+from txetcd.tree import EMPTY, Node, build
+
+
+class MemoryJournal:
+    """A journal in memory.
+
+    Opening it again after `close` gives what was appended, as a file would.
+    """
+
+    def __init__(self) -> None:
+        self._cluster_id = secrets.randbits(63)
+        self._deliver: Deliver | None = None
+        self._position = 0
+        self._log: list[tuple[int, Batch]] = []
+        self._rows: dict[str, Node] = {}
+        self._events: list[Event] = []
+        self._index = EMPTY.index
+        self._raft_index = EMPTY.raft_index
+
+    def load(self, deliver: Deliver) -> Deferred[Recovered]:
+        """See `Journal.load`."""
+        self._deliver = deliver
+        rows = (self._rows[key] for key in sorted(self._rows))
+        tree = build(rows, self._index, self._raft_index)
+        return succeed(Recovered(self._cluster_id, tree, list(self._events), list(self._log)))
+
+    def append(self, batch: Batch) -> Deferred[None]:
+        """See `Journal.append`."""
+        assert self._deliver is not None
+        self._position += 1
+        self._log.append((self._position, batch))
+        self._deliver(self._position, batch)
+        return succeed(None)
+
+    def checkpoint(self, checkpoint: Checkpoint) -> Deferred[None]:
+        """See `Journal.checkpoint`."""
+        gone = {key for key in self._rows for dropped in checkpoint.dropped if is_below(key, dropped)}
+        for key in gone.union(checkpoint.dropped, checkpoint.removed):
+            self._rows.pop(key, None)
+        self._rows.update((node.key, node) for node in checkpoint.rows)
+        self._events.extend(checkpoint.events)
+        self._events = [event for event in self._events if event.index >= checkpoint.oldest_event]
+        self._index, self._raft_index = checkpoint.index, checkpoint.raft_index
+        self._log = [entry for entry in self._log if entry[0] > checkpoint.position]
+        return succeed(None)
+
+    def barrier(self) -> Deferred[None]:
+        """See `Journal.barrier`."""
+        return succeed(None)
+
+    def close(self) -> Deferred[None]:
+        """See `Journal.close`."""
+        self._deliver = None
+        return succeed(None)

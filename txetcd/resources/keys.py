@@ -1,0 +1,191 @@
+"""`/v2/keys`: requests in, answers out.
+
+What a request asks for is decided in `txetcd.query`, what comes of it in the store; here is how it is told.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import chain
+
+from twisted.internet.defer import CancelledError, Deferred
+from twisted.python.failure import Failure
+from twisted.web.resource import Resource
+from twisted.web.server import NOT_DONE_YET, Request
+
+from txetcd import errors
+from txetcd.errors import EtcdError
+from txetcd.events import Event
+from txetcd.query import Query, Read, Watch, Write, form_body, parse, parse_form, parse_key
+from txetcd.resources.endpoint import JSON, not_allowed
+from txetcd.resources.late import Late, Listing, Streaming
+from txetcd.store import Store
+from txetcd.tree import Node, Tree, listing_json
+
+METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
+
+# The term of the leader that put writes in order.  A store of its own has had no other leader.
+RAFT_TERM = b"1"
+
+MAX_BODY = 1_572_864
+
+
+class KeysResource(Resource):
+    """The key space of a store, to be mounted as `/v2/keys` or anywhere else.
+
+    @param store: a running `Store`.
+    @param max_body: how many bytes a form may have; over that it is refused with 400 and code 210.
+    """
+
+    isLeaf = True
+
+    def __init__(self, store: Store, *, max_body: int = MAX_BODY) -> None:
+        super().__init__()
+        self._store = store
+        self._max_body = max_body
+
+    def render(self, request: Request) -> bytes | int:
+        """Answer, or begin to."""
+        if request.method not in METHODS:
+            return not_allowed(request, METHODS)
+        try:
+            query = self._parse(request)
+            if isinstance(query, Write):
+                return self._write(request, query)
+            if isinstance(query, Watch):
+                return self._watch(request, query)
+            if query.quorum:
+                return self._read_after(request, query, self._store.barrier())
+            return self._read(request, query)
+        except EtcdError as error:
+            return self._refusal(request, error)
+
+    def _parse(self, request: Request) -> Query:
+        body = b""
+        if request.method in (b"PUT", b"POST") and request.content is not None:
+            request.content.seek(0)
+            body = request.content.read(self._max_body + 1)
+            if len(body) > self._max_body:
+                raise EtcdError(errors.INVALID_FORM, f"the body is larger than {self._max_body} bytes")
+            body = form_body(request.getHeader(b"content-type"), body)
+        form = parse_form(request.uri.partition(b"?")[2], body)
+        return parse(
+            request.method.decode("ascii"), parse_key(_path_below(request)), form, self._store.time()
+        )
+
+    # Reads
+
+    def _read(self, request: Request, query: Read) -> bytes | int:
+        tree = self._store.tree
+        try:
+            node = tree.get(query.key)
+        except EtcdError:
+            self._store.stats.read(False)
+            raise
+        self._store.stats.read(True)
+        self._set_headers(request, tree.index, tree)
+        pieces = self._listing(node, query)
+        first, second = next(pieces), next(pieces, None)
+        if second is None:
+            return first.encode()
+        Listing(request, chain((first, second), pieces))
+        return NOT_DONE_YET
+
+    def _listing(self, node: Node, query: Read) -> Iterator[str]:
+        """The answer to a read, in pieces."""
+        before, after = '{"action":"get","node":', "}\n"
+        pieces = listing_json(node, self._store.time(), query.recursive)
+        piece = next(pieces)
+        for following in pieces:
+            yield before + piece
+            before, piece = "", following
+        yield before + piece + after
+
+    def _read_after(self, request: Request, query: Read, current: Deferred[None]) -> int:
+        late = Late(request)
+
+        def read(_: None) -> None:
+            if late.alive:
+                body = self._read(request, query)
+                if isinstance(body, bytes):
+                    late.answer(body)
+
+        current.addCallback(read).addErrback(self._refuse_late, late)
+        return NOT_DONE_YET
+
+    # Writes
+
+    def _write(self, request: Request, query: Write) -> int:
+        late = Late(request)
+        no_value = query.no_value and query.command.name not in ("delete", "compareAndDelete")
+
+        def written(event: Event) -> None:
+            if late.alive:
+                text = f'{{"action":"{event.action}"}}' if no_value else event.to_json()
+                request.setResponseCode(201 if event.created else 200)
+                self._set_headers(request, event.index, self._store.tree)
+                late.answer((text + "\n").encode())
+
+        self._store.write(query.command).addCallback(written).addErrback(self._refuse_late, late)
+        return NOT_DONE_YET
+
+    # Watches
+
+    def _watch(self, request: Request, query: Watch) -> int:
+        tree = self._store.tree
+        self._set_headers(request, tree.index, tree)
+        if query.stream:
+            Streaming(request, self._store, query)
+            return NOT_DONE_YET
+        changed = self._store.watch(query.key, recursive=query.recursive, since=query.since)
+        late = Late(request, changed.cancel)
+
+        def told(event: Event) -> None:
+            late.end((event.to_json() + "\n").encode())
+
+        def ended(failure: Failure) -> None:
+            error = failure.value
+            if isinstance(error, EtcdError) and error.code == errors.WATCHER_CLEARED:
+                late.end()
+            elif not isinstance(error, CancelledError):
+                self._refuse_late(failure, late)
+
+        changed.addCallbacks(told, ended)
+        if late.alive:
+            request.write(b"")
+        return NOT_DONE_YET
+
+    # Telling
+
+    def _set_headers(self, request: Request, index: int, tree: Tree | None) -> None:
+        """Set what clients read beside the body; a refusal has no tree."""
+        request.setHeader(b"content-type", JSON)
+        request.setHeader(b"x-etcd-cluster-id", b"%x" % self._store.cluster_id)
+        request.setHeader(b"x-etcd-index", b"%d" % index)
+        if tree is not None:
+            request.setHeader(b"x-raft-index", b"%d" % tree.raft_index)
+            request.setHeader(b"x-raft-term", RAFT_TERM)
+
+    def _refusal(self, request: Request, error: EtcdError) -> bytes:
+        request.setResponseCode(error.status)
+        self._set_headers(request, error.index, None)
+        request.responseHeaders.removeHeader(b"x-raft-index")
+        request.responseHeaders.removeHeader(b"x-raft-term")
+        return (error.to_json() + "\n").encode()
+
+    def _refuse_late(self, failure: Failure, late: Late) -> None:
+        error = failure.value
+        if not isinstance(error, EtcdError):
+            late.fail(failure)
+        elif late.alive:
+            late.answer(self._refusal(late.request, error))
+
+
+def _path_below(request: Request) -> bytes:
+    """What of the path, as it came, lies below the resource."""
+    path: bytes = request.uri.partition(b"?")[0]
+    above: list[bytes] = request.prepath or []
+    prefix = b"/" + b"/".join(above)
+    if path.startswith(prefix):
+        return path[len(prefix) :]
+    return b"/" + b"/".join(path.split(b"/")[1 + len(above) :])

@@ -1,0 +1,159 @@
+"""Answers that are not ready at once: of writes, of watches, and of listings too long for one piece.
+
+A client may go away at any time; nothing is written to a request after that.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import cast
+
+from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+from twisted.web.server import Request
+from zope.interface import implementer
+
+from txetcd.events import Event
+from txetcd.query import Watch
+from txetcd.store import Store
+from txetcd.watchers import Watcher
+
+# A stream whose reader lets this many bytes of new events pile up is closed: better than to leave it deaf.
+STREAM_BACKLOG = 1024 * 1024
+
+
+class Late:
+    """A request that is answered later.
+
+    @param gone: called when the client goes away before that.
+    @ivar alive: whether there is still somebody to be answered.
+    """
+
+    log = Logger()
+
+    def __init__(self, request: Request, gone: Callable[[], None] | None = None) -> None:
+        self.request = request
+        self.alive = True
+        self._gone = gone
+        request.notifyFinish().addErrback(self._lost)
+
+    def _lost(self, _: Failure) -> None:
+        self.alive = False
+        if self._gone is not None:
+            self._gone()
+
+    def answer(self, body: bytes) -> None:
+        """Send the whole body, and be done."""
+        self.request.setHeader(b"content-length", b"%d" % len(body))
+        self.end(body)
+
+    def end(self, rest: bytes = b"") -> None:
+        """Send the rest of the body, and be done."""
+        if self.alive:
+            self.alive = False
+            if rest:
+                self.request.write(rest)
+            self.request.finish()
+
+    def fail(self, failure: Failure) -> None:
+        """Something went wrong that should not have."""
+        self.log.failure("While answering {uri!r}", failure, uri=self.request.uri)
+        self.request.setResponseCode(500)
+        self.end()
+
+
+@implementer(IPushProducer)
+class Listing(Late):
+    """A listing in pieces, each of which fills the transport's buffer: the next is made when it has left."""
+
+    def __init__(self, request: Request, pieces: Iterator[str]) -> None:
+        super().__init__(request)
+        self._pieces = pieces
+        self._paused = True
+        request.registerProducer(self, True)
+        self.resumeProducing()
+
+    def resumeProducing(self) -> None:
+        """Send the next piece."""
+        self._paused = False
+        while self.alive and not self._paused:
+            piece = next(self._pieces, None)
+            if piece is not None:
+                self.request.write(piece.encode())
+            else:
+                self.request.unregisterProducer()
+                self.end()
+
+    def pauseProducing(self) -> None:
+        """Send nothing for now."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """Send no more."""
+        self.alive = False
+
+
+@implementer(IPushProducer)
+class Streaming(Late):
+    """A watch for all events, past ones first, sent as fast as the client reads.
+
+    @raise EtcdError: 401, when the first of them is too old to be known.
+    """
+
+    def __init__(self, request: Request, store: Store, query: Watch) -> None:
+        super().__init__(request, self._unwatch)
+        self._store = store
+        self._queue: deque[Event] = deque()
+        self._paused = True
+        self._live = False
+        self._backlog = 0
+        self._watcher: Watcher | None = None
+        self._watcher = store.stream(
+            query.key, self._notify, self._ended, recursive=query.recursive, since=query.since
+        )
+        self._live = True
+        request.registerProducer(self, True)
+        request.write(b"")
+        self.resumeProducing()
+
+    def _notify(self, event: Event) -> None:
+        self._queue.append(event)
+        if not self._paused:
+            self.resumeProducing()
+        elif self._live:
+            self._backlog += len(event.to_json())
+            if self._backlog > STREAM_BACKLOG:
+                self.log.info("A stream of {uri!r} is closed: its reader is too slow", uri=self.request.uri)
+                self._unwatch()
+                cast(ITCPTransport, self.request.channel.transport).abortConnection()
+
+    def resumeProducing(self) -> None:
+        """The client can take more."""
+        self._paused = False
+        while self._queue and not self._paused and self.alive:
+            self.request.write((self._queue.popleft().to_json() + "\n").encode())
+        if not self._queue:
+            self._backlog = 0
+
+    def pauseProducing(self) -> None:
+        """The client cannot take more for now."""
+        self._paused = True
+
+    def stopProducing(self) -> None:
+        """The client will take no more."""
+        self.alive = False
+        self._unwatch()
+
+    def _unwatch(self) -> None:
+        if self._watcher is not None:
+            self._store.unwatch(self._watcher)
+        self._queue.clear()
+
+    def _ended(self) -> None:
+        """End the answer: the store is stopped, or the reader too slow."""
+        self._unwatch()
+        if self.alive:
+            self.request.unregisterProducer()
+            self.end()

@@ -1,0 +1,140 @@
+"""The sending half of a connection: what has been written and what the peer has not yet taken.
+
+`Sender` is a consumer on top of a transport. It hands output over in pieces, so that it sees the peer taking
+it, pushes back on the producer behind it (push or pull), and can tell how much waits. It knows nothing of
+HTTP.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Any, cast
+
+from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
+from twisted.internet.protocol import Protocol
+from zope.interface import implementer
+
+#: Bytes given to the transport at a time.
+PIECE = 65_536
+
+
+@implementer(IConsumer, IPushProducer)
+class Sender(Protocol):
+    """
+    A protocol that sends no faster than its peer reads.
+
+    It is the transport's push producer for its whole life, and the consumer of at most one producer at a
+    time. Subclasses say what happens when there is room (`_ready`) and when the peer has taken something
+    (`_moved`).
+    """
+
+    #: A transport with everything that TCP and TLS have in common; Twisted has no interface for that.
+    transport: Any
+
+    def __init__(self) -> None:
+        self._unsent: deque[bytes] = deque()
+        self._unsent_size = 0
+        self._blocked = False
+        self._corked = False
+        self._wrote = False
+        self._producer: IPushProducer | IPullProducer | None = None
+        self._pulls = False
+
+    def connectionMade(self) -> None:
+        self.transport.registerProducer(self, True)
+
+    def write(self, data: bytes) -> None:
+        """Send `data` as soon as there is room for it."""
+        self._wrote = True
+        if len(data) <= PIECE:
+            self._unsent.append(data)
+        else:
+            self._unsent.extend(data[at : at + PIECE] for at in range(0, len(data), PIECE))
+        self._unsent_size += len(data)
+        if not self._corked:
+            self._flush()
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        """Send `pieces` one behind the other."""
+        self.write(b"".join(pieces))
+
+    def registerProducer(self, producer: Any, streaming: bool) -> None:
+        """
+        Take output from `producer` at the pace of the peer.
+
+        A pull producer is asked for more as long as there is room; it has to write something each time or
+        finish.
+
+        Raises:
+            RuntimeError: another producer is still registered.
+        """
+        if self._producer is not None:
+            raise RuntimeError(f"{producer!r} cannot produce while {self._producer!r} is registered")
+        self._producer = producer
+        self._pulls = not streaming
+        if self._pulls:
+            self._pull()
+        elif self._blocked:
+            cast(IPushProducer, producer).pauseProducing()
+
+    def unregisterProducer(self) -> None:
+        """Take nothing more from the registered producer, if there is one."""
+        self._producer = None
+
+    def pauseProducing(self) -> None:
+        """Called by the transport when it is full."""
+        if not self._blocked:
+            self._blocked = True
+            self._moved()
+            if self._producer is not None and not self._pulls:
+                cast(IPushProducer, self._producer).pauseProducing()
+
+    def resumeProducing(self) -> None:
+        """Called by the transport when it has sent everything it had."""
+        self._blocked = False
+        self._moved()
+        self._flush()
+        if self._blocked:
+            return
+        if self._pulls:
+            self._pull()
+        elif self._producer is not None:
+            self._producer.resumeProducing()
+        self._ready()
+
+    def stopProducing(self) -> None:
+        """Called by the transport when the connection is gone: so is the producer's reason to produce."""
+        producer, self._producer = self._producer, None
+        if producer is not None:
+            producer.stopProducing()
+
+    def _flush(self) -> None:
+        unsent = self._unsent
+        while unsent and not self._blocked:
+            if self._unsent_size > PIECE:
+                data = unsent.popleft()
+            else:
+                data = b"".join(unsent)
+                unsent.clear()
+            self._unsent_size -= len(data)
+            self.transport.write(data)
+
+    def _pull(self) -> None:
+        """Ask a pull producer for more while there is room, or until it writes nothing."""
+        self._wrote = True
+        while (
+            self._wrote and self._pulls and self._producer is not None and not (self._blocked or self._corked)
+        ):
+            self._wrote = False
+            self._producer.resumeProducing()
+
+    def _drop_output(self) -> None:
+        self._unsent.clear()
+        self._unsent_size = 0
+
+    def _moved(self) -> None:
+        """The peer has taken some output, or stopped taking it just now."""
+
+    def _ready(self) -> None:
+        """There is room for more output."""

@@ -1,0 +1,202 @@
+"""The composition root: settings in, out comes one service that owns all parts.
+
+Start: bind the ports, open the store, expire what is overdue, and only then accept connections.  Stop: accept
+no more, begin no more requests, end watches, finish writes, close the journal, let go of the connections.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, cast
+
+from twisted.application.service import Service
+from twisted.internet.abstract import FileDescriptor
+from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
+from twisted.internet.endpoints import quoteStringArgument, serverFromString, wrapServerTLS
+from twisted.internet.error import CannotListenError
+from twisted.internet.interfaces import (
+    IListeningPort,
+    IReactorCore,
+    IReactorFromThreads,
+    IReactorTime,
+    IStreamServerEndpoint,
+)
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txetcd import errors, tls
+from txetcd.errors import EtcdError
+from txetcd.journal.sqlite import SQLiteJournal
+from txetcd.resources.api import API
+from txetcd.resources.endpoint import JSON
+from txetcd.settings import Address, Settings
+from txetcd.site import Limits, Refusal, Site, plain_refusal
+from txetcd.store import Store
+
+# Connections that the kernel holds for us, so that a burst of clients is not turned away.
+BACKLOG = 1024
+
+# Seconds that connections have to take their last answers when the server stops.
+GRACE = 2.0
+
+
+class IServerReactor(IReactorCore, IReactorTime, IReactorFromThreads):
+    """What a server needs of a reactor, besides what its endpoints do."""
+
+
+class StartError(Exception):
+    """The server cannot start; the message is one sentence for the operator."""
+
+
+class Server(Service):
+    """A whole txetcd.
+
+    @param reactor: a real one: with sockets, threads and time.
+    @param settings: what the operator said.
+    @ivar store: the store that it serves.
+    """
+
+    log = Logger()
+
+    def __init__(self, reactor: IServerReactor, settings: Settings) -> None:
+        self._settings = settings
+        self._journal = SQLiteJournal(reactor, settings.data_dir, fresh=settings.force)
+        self.store = Store(self._journal, reactor, history_size=settings.history_size)
+        api = API(
+            self.store,
+            name=settings.name,
+            client_urls=settings.advertise_client_urls,
+            cors=settings.cors,
+            max_body=settings.max_request_bytes,
+        )
+        limits = Limits(
+            body=settings.max_request_bytes,
+            header_bytes=settings.max_header_bytes,
+            headers=settings.max_headers,
+            connections=settings.max_connections,
+            idle=settings.idle_timeout,
+        )
+        self._site = Site(api, reactor, limits, refuse)
+        self._endpoints = dict(endpoints(reactor, settings))
+        self._ports: list[IListeningPort] = []
+        self._serving = False
+
+    def privilegedStartService(self) -> None:
+        """Bind the ports, while there may be the right to; nobody is accepted yet.
+
+        @raise StartError: when one cannot be had.
+        """
+        super().privilegedStartService()
+        for where, endpoint in self._endpoints.items():
+            listening = maybeDeferred(endpoint.listen, self._site)
+            listening.addCallback(self._bound)
+            failures: list[Failure] = []
+            listening.addErrback(failures.append)
+            if failures:
+                raise StartError(_cannot_listen(where, failures[0]))
+
+    def _bound(self, port: IListeningPort) -> None:
+        self._ports.append(port)
+        # Clients who come early wait in the kernel's queue.
+        if isinstance(port, FileDescriptor) and not self._serving:
+            port.stopReading()
+
+    def startService(self) -> None:
+        """Open the store and begin to serve.
+
+        @raise StartError: when the data directory cannot be used.
+        """
+        super().startService()
+        settings = self._settings
+        if settings.force:
+            self.log.warn("--force: the data in {directory} are removed", directory=str(settings.data_dir))
+        failures: list[Failure] = []
+        self.store.startService()
+        self.store.ready().addCallback(self._serve).addErrback(failures.append)
+        if failures:
+            raise StartError(f"--data-dir {failures[0].getErrorMessage()}")
+
+    def _serve(self, _: None) -> None:
+        self._serving = True
+        for port in self._ports:
+            if isinstance(port, FileDescriptor):
+                port.startReading()
+        settings = self._settings
+        self.log.info(
+            "txetcd {name}: {directory} at index {index}; clients are told {urls}",
+            name=settings.name,
+            directory=str(settings.data_dir),
+            index=self.store.tree.index,
+            urls=", ".join(settings.advertise_client_urls),
+        )
+        for where in self._endpoints:
+            self.log.info("Serving on {where}", where=where)
+        if settings.cert_file is not None:
+            certificate = tls.describe_certificate(settings.cert_file)
+            self.log.info(
+                "Certificate {subject}, valid until {until}",
+                subject=certificate.subject,
+                until=certificate.not_after,
+            )
+        if settings.ca_file is not None:
+            self.log.info("Clients need a certificate of a CA in {ca_file}", ca_file=str(settings.ca_file))
+
+    def stopService(self) -> Deferred[None]:
+        """Stop in order; fires when all data are safe and all connections gone."""
+        super().stopService()
+        self._serving = False
+        ports, self._ports = self._ports, []
+        closing: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
+        closing.append(self._site.shutdown(GRACE))
+        closing.append(self.store.stopService())
+        return gatherResults(closing, consumeErrors=True).addCallbacks(
+            lambda _: None, lambda failure: self.log.failure("While stopping", failure)
+        )
+
+
+def endpoints(reactor: IServerReactor, settings: Settings) -> Iterator[tuple[str, IStreamServerEndpoint]]:
+    """Where to listen: for each endpoint its name for logs and messages, and the endpoint.
+
+    Without a CA, TLS is a Twisted `ssl:` endpoint.  Those cannot ask for client certificates; with one it is
+    `CertificateOptions` around `tcp:`.
+    """
+    for address in settings.bind:
+        yield f"--bind-addr {_url(address)}", _endpoint(reactor, address, settings)
+    for description in settings.listen:
+        yield f"--listen {description}", _from_string(reactor, description)
+
+
+def _from_string(reactor: IServerReactor, description: str) -> IStreamServerEndpoint:
+    return cast(IStreamServerEndpoint, serverFromString(reactor, description))
+
+
+def _endpoint(reactor: IServerReactor, address: Address, settings: Settings) -> IStreamServerEndpoint:
+    cert_file, key_file, ca_file = settings.cert_file, settings.key_file, settings.ca_file
+    if address.tls and ca_file is None:
+        assert cert_file is not None and key_file is not None
+        description = tls.server_endpoint_description(address.host, address.port, cert_file, key_file)
+        return _from_string(reactor, f"{description}:backlog={BACKLOG}")
+    interface = quoteStringArgument(address.host)
+    plain = _from_string(reactor, f"tcp:{address.port}:interface={interface}:backlog={BACKLOG}")
+    if not address.tls:
+        return plain
+    assert cert_file is not None and key_file is not None and ca_file is not None
+    return wrapServerTLS(tls.client_auth_options(cert_file, key_file, ca_file), plain, reactor)
+
+
+def _url(address: Address) -> str:
+    host = f"[{address.host}]" if ":" in address.host else address.host
+    return f"http{'s' if address.tls else ''}://{host}:{address.port}"
+
+
+def _cannot_listen(where: str, failure: Failure) -> str:
+    error = failure.value
+    reason = error.socketError.strerror if isinstance(error, CannotListenError) else str(error)
+    return f"{where} cannot be listened on: {reason}; stop what listens there, or choose another address"
+
+
+def refuse(status: int, reason: str) -> Refusal:
+    """The answer to a request that the site does not let through: a body over the limit is an API error."""
+    if status == 413:
+        return Refusal(400, (EtcdError(errors.INVALID_FORM, reason).to_json() + "\n").encode(), JSON)
+    return plain_refusal(status, reason)

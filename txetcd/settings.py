@@ -1,0 +1,213 @@
+"""What a server is to do: `Settings`, made of the options that were given.
+
+Here are the rules for options that go together; the rules for each by itself are in `txetcd.optionvalues`.
+Pure: nothing is looked up here, neither files nor names.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from txetcd import options
+from txetcd.options import Given, SettingsError
+from txetcd.optionvalues import HostPort, url_of
+
+DEFAULT_ADDR = HostPort("127.0.0.1", 4001)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """An IP address and port to listen on, and whether TLS is spoken there."""
+
+    host: str
+    port: int
+    tls: bool
+
+    def __str__(self) -> str:
+        return str(HostPort(self.host, self.port))
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """All that a server needs to know.
+
+    @ivar name: this server's name.
+    @ivar data_dir: the directory, an absolute path, that holds everything.
+    @ivar force: what is in there is thrown away first.
+    @ivar bind: the addresses to listen on.
+    @ivar listen: Twisted endpoint strings to listen on.  They are taken as they are: the three files are
+        for `bind`.
+    @ivar advertise_client_urls: where clients are told to go.
+    @ivar cert_file: the certificate, an absolute path; with it there is a key.
+    @ivar key_file: its private key.
+    @ivar ca_file: the CAs of the certificates that clients must have.
+    @ivar cors: origins that may use the API, "*" for all.
+    @ivar max_request_bytes: the longest body.
+    @ivar max_header_bytes: the longest head, request line included.
+    @ivar max_headers: the most headers.
+    @ivar max_connections: the most connections at a time, 0 for any number.
+    @ivar idle_timeout: seconds.
+    @ivar history_size: events to keep.
+    @ivar warnings: lines for the log, about options that are not what they seem.
+    """
+
+    name: str
+    data_dir: Path
+    force: bool
+    bind: tuple[Address, ...]
+    listen: tuple[str, ...]
+    advertise_client_urls: tuple[str, ...]
+    cert_file: Path | None
+    key_file: Path | None
+    ca_file: Path | None
+    cors: tuple[str, ...]
+    max_request_bytes: int
+    max_header_bytes: int
+    max_headers: int
+    max_connections: int
+    idle_timeout: float
+    history_size: int
+    warnings: tuple[str, ...]
+
+
+def build(given: Given, host_name: str, directory: Path) -> Settings:
+    """Make settings of the options.
+
+    @param host_name: this machine's name, for a server that is given none.
+    @param directory: what relative paths start from.
+    @raise SettingsError: when they do not go together.
+    """
+
+    def path(option: options.Option[Path]) -> Path | None:
+        value = given.get(option)
+        return None if value is None else directory / value
+
+    cert_file, ca_file = path(options.CERT_FILE), path(options.CA_FILE)
+    _check_client_cert_auth(given, ca_file)
+    name = given.get(options.NAME) or host_name
+    bind = _bind(given, cert_file is not None)
+    listen = given.need(options.LISTEN)
+    if cert_file is not None and not any(address.tls for address in bind):
+        raise SettingsError(
+            f"{given.label(options.CERT_FILE)}: would serve nobody; give --bind-addr, or https:// in "
+            "--listen-client-urls, or leave it out"
+        )
+    warnings = [*given.warnings, *_unguarded(given, bind), *_hard_to_find(given, bind)]
+    return Settings(
+        name=name,
+        data_dir=path(options.DATA_DIR) or directory / f"{name}.etcd",
+        force=given.need(options.FORCE),
+        bind=bind,
+        listen=listen,
+        advertise_client_urls=_advertised(given, bind),
+        cert_file=cert_file,
+        key_file=path(options.KEY_FILE),
+        ca_file=ca_file,
+        cors=given.need(options.CORS),
+        max_request_bytes=given.need(options.MAX_REQUEST_BYTES),
+        max_header_bytes=given.need(options.MAX_HEADER_BYTES),
+        max_headers=given.need(options.MAX_HEADERS),
+        max_connections=given.need(options.MAX_CONNECTIONS),
+        idle_timeout=given.need(options.IDLE_TIMEOUT),
+        history_size=given.need(options.HISTORY_SIZE),
+        warnings=tuple(warnings),
+    )
+
+
+def _check_client_cert_auth(given: Given, ca_file: Path | None) -> None:
+    asked = given.get(options.CLIENT_CERT_AUTH)
+    label = given.label(options.CLIENT_CERT_AUTH)
+    if asked and ca_file is None:
+        raise SettingsError(f"{label}: needs the CA of the clients' certificates; give --ca-file too")
+    if asked is False and ca_file is not None:
+        raise SettingsError(
+            f"{label}: is off, but {given.label(options.CA_FILE)} asks for client certificates; leave one out"
+        )
+
+
+def _bind(given: Given, tls: bool) -> tuple[Address, ...]:
+    """Where to listen, apart from endpoint strings."""
+    urls, bind = given.get(options.LISTEN_CLIENT_URLS), given.get(options.BIND_ADDR)
+    addr = given.get(options.ADDR) or DEFAULT_ADDR
+    if urls is not None:
+        label = given.label(options.LISTEN_CLIENT_URLS)
+        if bind is not None:
+            raise SettingsError(
+                f"{label} and {given.label(options.BIND_ADDR)}: say the same; give one of them"
+            )
+        if not tls and any(url.tls for url in urls):
+            raise SettingsError(f"{label}: https:// needs a certificate; give --cert-file and --key-file")
+        return tuple(Address(url.host, url.port, url.tls) for url in urls)
+    if bind is not None:
+        return (Address(bind.host, _port(addr) if bind.port is None else bind.port, tls),)
+    if given.need(options.LISTEN):
+        return ()
+    if not _is_ip(addr.host):
+        raise SettingsError(
+            f"{given.label(options.ADDR)} {addr}: is a name; say where to listen, such as --bind-addr 0.0.0.0"
+        )
+    return (Address(addr.host, _port(addr), tls),)
+
+
+def _port(addr: HostPort) -> int:
+    assert addr.port is not None
+    return addr.port
+
+
+def _is_ip(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
+def _speaks_tls(endpoint: str) -> bool:
+    return endpoint.startswith(("ssl:", "tls:"))
+
+
+def _advertised(given: Given, bind: tuple[Address, ...]) -> tuple[str, ...]:
+    urls, addr = given.get(options.ADVERTISE_CLIENT_URLS), given.get(options.ADDR)
+    if urls is not None:
+        return urls
+    if bind and addr is None:
+        return tuple(dict.fromkeys(url_of(a.tls, _reachable(a.host), a.port) for a in bind))
+    tls = any(address.tls for address in bind) or any(
+        _speaks_tls(endpoint) for endpoint in given.need(options.LISTEN)
+    )
+    addr = addr or DEFAULT_ADDR
+    return (url_of(tls, addr.host, _port(addr)),)
+
+
+def _reachable(host: str) -> str:
+    """The host, or if that is all of them, one of them."""
+    return {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def _unguarded(given: Given, bind: tuple[Address, ...]) -> Iterator[str]:
+    """Where less is asked of clients than the certificates make one think."""
+    if given.get(options.CERT_FILE) is None:
+        return
+    for address in bind:
+        if not address.tls:
+            yield f"{address} speaks plain HTTP and asks no client for a certificate"
+    for endpoint in given.need(options.LISTEN):
+        if not _speaks_tls(endpoint):
+            yield f"{endpoint} speaks plain HTTP and asks no client for a certificate"
+        elif given.get(options.CA_FILE) is not None:
+            yield f"{endpoint} asks no client for a certificate"
+
+
+def _hard_to_find(given: Given, bind: tuple[Address, ...]) -> Iterator[str]:
+    """Where clients on other machines would be told of this very machine."""
+    if given.get(options.ADDR) is not None or given.get(options.ADVERTISE_CLIENT_URLS) is not None:
+        return
+    for address in bind:
+        if address.host != _reachable(address.host):
+            yield (
+                f"clients are told to use {_reachable(address.host)}; "
+                "if there are any on other machines, give --addr or --advertise-client-urls"
+            )

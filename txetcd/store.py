@@ -1,0 +1,452 @@
+"""The running store: order, make durable, evaluate, publish, answer.
+
+A write joins the pending batch; the journal gives the batch its place and makes it durable; only then are its
+commands evaluated, the new tree published, watchers told and callers answered.  Reads look at the published
+tree.  This is the Python API too; it needs no HTTP.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import cast
+
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred, fail, succeed
+from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.logger import Logger
+from twisted.python.failure import Failure
+
+from txetcd import errors
+from txetcd.changes import Changes
+from txetcd.commands import (
+    Command,
+    CompareAndDelete,
+    CompareAndSwap,
+    Create,
+    Delete,
+    Expire,
+    Set,
+    Update,
+    evaluate,
+    refused,
+)
+from txetcd.committer import Committer, Outcome
+from txetcd.errors import EtcdError
+from txetcd.events import Event, History, concerns
+from txetcd.expiry import Expirations
+from txetcd.journal import Batch, Checkpoint, Journal, Recovered
+from txetcd.query import clean_key
+from txetcd.stats import StoreStats
+from txetcd.tree import SECOND, Node, Tree
+from txetcd.watchers import Watcher, Watchers
+
+# The log is cut this often, which bounds what a start has to replay.
+CHECKPOINT_COMMANDS = 1000
+CHECKPOINT_CHARACTERS = 4 * 1024 * 1024
+# How many keys one command lets expire.
+EXPIRE_KEYS = 500
+# How late a clock set forward is noticed at the latest, in seconds.
+LONGEST_SLEEP = 60.0
+# After how many seconds a failed expiry is tried again.
+RETRY = 1.0
+
+
+class Store(Service):
+    """A v2 store on a journal.
+
+    Use it as a Twisted service (`setServiceParent`), or call `startService` and `stopService` yourself; the
+    latter's Deferred fires when everything is safely put away.  It can be started again then.
+
+    Every method that returns a Deferred can fail with `EtcdError`; that includes code 300 for a write that
+    could not be made durable, or a store that is not running.
+
+    @param journal: where the store is kept.  It must not be shared with another store.
+    @param reactor: for timers.
+    @param history_size: how many of the latest events can be asked for after the fact.
+    @param now: the wall clock, in nanoseconds since the epoch.
+    @ivar stats: what the store was asked for.
+    @ivar cluster_id: drawn once, when the journal was made.
+    """
+
+    log = Logger()
+
+    def __init__(
+        self,
+        journal: Journal,
+        reactor: IReactorTime,
+        *,
+        history_size: int = 1000,
+        now: Callable[[], int] = time.time_ns,
+    ) -> None:
+        self._journal = journal
+        self._reactor = reactor
+        self._history_size = history_size
+        self.time = now
+        self._ready: list[Deferred[None]] = []
+        self._reset()
+
+    def _reset(self) -> None:
+        """Be as before the first start."""
+        self.stats = StoreStats()
+        self.cluster_id = 0
+        self._accepting = False
+        self._failure: Failure | None = None
+        self._tree: Tree | None = None
+        self._history = History(self._history_size)
+        self._watchers = Watchers()
+        self._committer = Committer(self._journal, self._reactor, self._unavailable)
+        self._expirations = Expirations()
+        self._expire_call: IDelayedCall | None = None
+        self._expiring = False
+        self._changes = Changes()
+        self._checkpoint_index = 0
+        self._checkpointing = False
+
+    # Starting and stopping
+
+    def startService(self) -> None:
+        """Open the journal, replay what it holds, and let expire what ran out meanwhile; see `ready`."""
+        super().startService()
+        self._failure = None
+        loading = self._journal.load(self._deliver)
+        loading.addCallback(self._recover)
+        loading.addCallbacks(self._started, self._not_started)
+
+    def ready(self) -> Deferred[None]:
+        """Fires once the store answers; fails with `JournalError` when the journal cannot be opened."""
+        if self._accepting:
+            return succeed(None)
+        if self._failure is not None:
+            return fail(self._failure)
+        waiting: Deferred[None] = Deferred()
+        self._ready.append(waiting)
+        return waiting
+
+    def _started(self, _: None) -> None:
+        self._accepting = True
+        waiting, self._ready = self._ready, []
+        for deferred in waiting:
+            deferred.callback(None)
+
+    def _not_started(self, failure: Failure) -> None:
+        self._failure = failure
+        self.log.error("The store could not be opened: {reason}", reason=failure.getErrorMessage())
+        waiting, self._ready = self._ready, []
+        for deferred in waiting:
+            deferred.errback(failure)
+
+    def _recover(self, recovered: Recovered) -> Deferred[None]:
+        self.cluster_id = recovered.cluster_id
+        self._tree = recovered.tree
+        self._checkpoint_index = recovered.tree.index
+        for event in recovered.events:
+            self._history.add(event)
+        self._expirations.load(recovered.tree)
+        for position, batch in recovered.log:
+            self._deliver(position, batch)
+        self.stats = StoreStats()
+        return self._expire_overdue()
+
+    def _expire_overdue(self, expired: bool = True) -> Deferred[None]:
+        """Let expire what ran out while the store was down, before anybody can see it."""
+        if not expired or (overdue := self._expire()) is None:
+            return succeed(None)
+        return overdue.addCallback(self._expire_overdue)
+
+    def stopService(self) -> Deferred[None]:
+        """Take no more writes, end all watches, finish what is pending and close the journal."""
+        super().stopService()
+        self._accepting = False
+        if self._expire_call is not None and self._expire_call.active():
+            self._expire_call.cancel()
+        for watcher in self._watchers.clear():
+            self._tell(watcher.cleared)
+        stopping = self._committer.drain()
+        stopping.addCallback(lambda _: self._journal.close())
+        stopping.addCallback(lambda _: self._reset())
+        return stopping
+
+    # Reading
+
+    @property
+    def tree(self) -> Tree:
+        """The store as it is now.
+
+        @raise EtcdError: 300 when the store is not running.
+        """
+        if self._tree is None:
+            raise self._not_running()
+        return self._tree
+
+    @property
+    def watching(self) -> int:
+        """How many watches are waiting."""
+        return len(self._watchers)
+
+    @property
+    def accepting(self) -> bool:
+        """Whether the store takes writes."""
+        return self._accepting
+
+    def barrier(self) -> Deferred[None]:
+        """Fires when `tree` holds every write that was answered, anywhere, before this call."""
+        if not self._accepting:
+            return fail(self._not_running())
+        return self._journal.barrier().addErrback(self._refuse)
+
+    def get(self, key: str, *, quorum: bool = False) -> Deferred[Node]:
+        """Look up a key.
+
+        @param quorum: see every write that was answered, anywhere, before this call.
+        @return: fires with the `File` or `Dir`, which never changes; a directory has all that is below it.
+        """
+        looked: Deferred[None] = self.barrier() if quorum else succeed(None)
+        return looked.addCallback(lambda _: self.tree.get(clean_key(key)))
+
+    # Writing
+
+    def set(self, key: str, value: str = "", *, ttl: int | None = None, dir: bool = False) -> Deferred[Event]:
+        """Put a file, or with `dir` an empty directory, at a key, whatever file was there.
+
+        @param ttl: how long it is to last, in seconds; for ever if None.
+        """
+        return self._write(key, lambda key, now: Set(key, value, dir, _expiration(now, ttl), False, now))
+
+    def create(
+        self, key: str, value: str = "", *, ttl: int | None = None, dir: bool = False
+    ) -> Deferred[Event]:
+        """Like `set`, but only where nothing is (105 otherwise)."""
+        return self._write(key, lambda key, now: Create(key, value, dir, _expiration(now, ttl), False, now))
+
+    def create_in_order(
+        self, key: str, value: str = "", *, ttl: int | None = None, dir: bool = False
+    ) -> Deferred[Event]:
+        """Create a child of a directory, named so that children sort in the order of their making."""
+        return self._write(key, lambda key, now: Create(key, value, dir, _expiration(now, ttl), True, now))
+
+    def update(self, key: str, value: str = "", *, ttl: int | None = None) -> Deferred[Event]:
+        """Give an existing key a new value and ttl, or an existing directory a new ttl."""
+        return self._write(key, lambda key, now: Update(key, value, _expiration(now, ttl), False, now))
+
+    def refresh(self, key: str, ttl: int) -> Deferred[Event]:
+        """Give an existing key a new ttl, in seconds, without telling any watch."""
+        return self._write(key, lambda key, now: Update(key, "", _expiration(now, ttl), True, now))
+
+    def compare_and_swap(
+        self, key: str, value: str, *, prev_value: str = "", prev_index: int = 0, ttl: int | None = None
+    ) -> Deferred[Event]:
+        """Give a key a new value and ttl, if its value or index, or both, are as given (101 otherwise)."""
+        return self._write(
+            key,
+            lambda key, now: CompareAndSwap(
+                key, value, prev_value, prev_index, _expiration(now, ttl), False, now
+            ),
+        )
+
+    def delete(self, key: str, *, dir: bool = False, recursive: bool = False) -> Deferred[Event]:
+        """Take away a file; with `dir` an empty directory; with `recursive` a directory and all below it."""
+        return self._write(key, lambda key, now: Delete(key, dir, recursive, now))
+
+    def compare_and_delete(self, key: str, *, prev_value: str = "", prev_index: int = 0) -> Deferred[Event]:
+        """Take away a file, if its value or index, or both, are as given (101 otherwise)."""
+        return self._write(key, lambda key, now: CompareAndDelete(key, prev_value, prev_index, now))
+
+    def _write(self, key: str, make: Callable[[str, int], Command]) -> Deferred[Event]:
+        """Write a command made of a cleaned key and the time."""
+        try:
+            command = make(clean_key(key), self.time())
+        except EtcdError:
+            return fail()
+        return self.write(command)
+
+    def write(self, command: Command) -> Deferred[Event]:
+        """Put a command in order and make it durable.
+
+        @return: fires with the command's event when it has been evaluated.
+        """
+        if not self._accepting:
+            return fail(self._not_running())
+        # Only an expiry may come to nothing.
+        return cast("Deferred[Event]", self._committer.add(command))
+
+    # Evaluating
+
+    def _deliver(self, position: int, batch: Batch) -> None:
+        """Evaluate a batch that has its place in the order, publish the outcome and answer its callers."""
+        answers = iter(self._committer.waiting_for(batch))
+        for command in batch.commands:
+            outcome = self._evaluate(command)
+            answer = next(answers, None)
+            if answer is None:
+                continue
+            if isinstance(outcome, EtcdError):
+                answer.errback(outcome)
+            else:
+                answer.callback(outcome)
+        self._schedule_expiry()
+        changes = self._changes
+        due = changes.commands >= CHECKPOINT_COMMANDS or changes.characters >= CHECKPOINT_CHARACTERS
+        if due and not self._checkpointing:
+            self._checkpoint(position)
+
+    def _evaluate(self, command: Command) -> Outcome:
+        """Evaluate one command, publish the tree and tell those concerned."""
+        before = self.tree
+        self._changes.count(command)
+        try:
+            self._tree, events = evaluate(before, command)
+        except EtcdError as error:
+            self._tree = refused(before)
+            self.stats.write(command, 0)
+            return error
+        self.stats.write(command, len(events))
+        for event in events:
+            self._history.add(event)
+            self._changes.add(event)
+            self._expirations.add(event, self._tree)
+            for watcher in self._watchers.concerned(event, before):
+                # An earlier watcher may have ended a later one.
+                if watcher.active:
+                    self._tell(watcher.notify, event)
+        return events[-1] if events else None
+
+    def _checkpoint(self, position: int) -> None:
+        """Hand the journal what has changed, so that its log can be cut."""
+        tree, since = self.tree, self._checkpoint_index
+        dropped, removed, rows = self._changes.take(tree, since)
+        oldest = self._history.oldest(tree.index)
+        events = list(self._history.since(max(since + 1, oldest), tree.index))
+        self._checkpoint_index = tree.index
+        self._checkpointing = True
+
+        def checkpointed(_: object) -> None:
+            self._checkpointing = False
+
+        self._journal.checkpoint(
+            Checkpoint(position, tree.index, tree.raft_index, dropped, removed, rows, events, oldest)
+        ).addCallback(checkpointed)
+
+    # Expiring
+
+    def _schedule_expiry(self) -> None:
+        """See to it that the next key that runs out is taken away in time."""
+        due = self._expirations.next()
+        if due is None or self._expiring or not self.running:
+            return
+        delay = min(max(0.0, (due - self.time()) / SECOND), LONGEST_SLEEP)
+        call = self._expire_call
+        if call is not None and call.active():
+            if call.getTime() <= self._reactor.seconds() + delay:
+                return
+            call.cancel()
+        self._expire_call = self._reactor.callLater(delay, self._expire)
+
+    def _expire(self) -> Deferred[bool] | None:
+        """Ask for the removal of what has run out.
+
+        @return: fires when that is done, with whether it could be; None if there is nothing.
+        """
+        now = self.time()
+        keys = self._expirations.take(now, EXPIRE_KEYS)
+        if not keys:
+            self._schedule_expiry()
+            return None
+        self._expiring = True
+
+        def expired(_: Outcome) -> bool:
+            self._expiring = False
+            self._expirations.forget(keys, self.tree)
+            self._schedule_expiry()
+            return True
+
+        def failed(_: Failure) -> bool:
+            self._expiring = False
+            self._expirations.rebuild()
+            if self.running:
+                self._expire_call = self._reactor.callLater(RETRY, self._expire)
+            return False
+
+        return self._committer.add(Expire(keys, now)).addCallbacks(expired, failed)
+
+    # Watching
+
+    def watch(self, key: str, *, recursive: bool = False, since: int = 0) -> Deferred[Event]:
+        """Wait for one change.
+
+        @param recursive: of the key or anything below it.
+        @param since: the first index that is wanted, which may be past; 0 for a change from now on.
+        @return: fires with the event.  Fails with code 401 when `since` is too old to be known, and with 400
+            when the store is stopped.  Cancel it to wait no more.
+        """
+        try:
+            key = clean_key(key)
+            index = self.tree.index
+            past = self._history.find(key, recursive, since, index) if since else None
+        except EtcdError:
+            return fail()
+        if past is not None:
+            return succeed(past)
+
+        def notify(event: Event) -> None:
+            self.unwatch(watcher)
+            changed.callback(event)
+
+        def cleared() -> None:
+            changed.errback(EtcdError(errors.WATCHER_CLEARED))
+
+        watcher = Watcher(key, recursive, since, notify, cleared)
+        changed: Deferred[Event] = Deferred(lambda _: self.unwatch(watcher))
+        self._watchers.add(watcher)
+        return changed
+
+    def stream(
+        self,
+        key: str,
+        notify: Callable[[Event], None],
+        cleared: Callable[[], None],
+        *,
+        recursive: bool = False,
+        since: int = 0,
+    ) -> Watcher:
+        """Be told of every change, in order and without gaps, until `unwatch`.
+
+        @param notify: called with each event; with those that are past before this returns.
+        @param cleared: called once if the store is stopped.
+        @return: what `unwatch` takes.
+        @raise EtcdError: 401 when `since` is too old to be known.
+        """
+        key = clean_key(key)
+        past = list(self._history.since(since, self.tree.index)) if since else []
+        watcher = Watcher(key, recursive, since, notify, cleared)
+        self._watchers.add(watcher)
+        for event in past:
+            if concerns(event, key, recursive):
+                self._tell(notify, event)
+        return watcher
+
+    def unwatch(self, watcher: Watcher) -> None:
+        """End a watch; harmless when it has ended."""
+        self._watchers.remove(watcher)
+
+    def _tell(self, callback: Callable[..., None], *arguments: object) -> None:
+        """Call a watcher; what goes wrong there is no concern of the store or of other watchers."""
+        try:
+            callback(*arguments)
+        except Exception:
+            self.log.failure("A watcher failed")
+
+    # Refusing
+
+    def _unavailable(self, reason: str) -> EtcdError:
+        return EtcdError(errors.RAFT_INTERNAL, reason, 0 if self._tree is None else self._tree.index)
+
+    def _not_running(self) -> EtcdError:
+        return self._unavailable("the store is not running")
+
+    def _refuse(self, failure: Failure) -> None:
+        raise self._unavailable(failure.getErrorMessage())
+
+
+def _expiration(now: int, ttl: int | None) -> int | None:
+    return None if ttl is None else now + ttl * SECOND

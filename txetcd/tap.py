@@ -1,0 +1,191 @@
+"""The twistd plugin: its `Options` and `makeService`.
+
+Here the outside comes in: the environment, the files that options name, this machine's name and the reactor.
+Whatever the operator got wrong ends the process with one line on stderr and status 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, NoReturn
+
+from twisted.application.service import Service
+from twisted.internet.endpoints import serverFromString
+from twisted.logger import Logger
+from twisted.python import usage
+
+from txetcd import __version__, options, tls
+from txetcd.options import Given, SettingsError
+from txetcd.server import Server, StartError
+from txetcd.settings import Settings, build
+
+log = Logger()
+
+
+class Options(usage.Options):
+    """The command line after `twistd txetcd`, read as etcd's is.
+
+    @ivar settings: what was asked for, once `parseOptions` has returned.
+    """
+
+    settings: Settings
+
+    # Only for the shell's completion; the command line is read by `txetcd.options`.
+    optFlags: ClassVar = [
+        [o.name, None, o.help] for o in options.TABLE if not o.kind.metavar and o is not options.HELP
+    ]
+    optParameters: ClassVar = [[o.name, None, None, o.help] for o in options.TABLE if o.kind.metavar]
+
+    def parseOptions(self, arguments: Sequence[str] | None = None) -> None:
+        """Make `settings` of the command line, the environment and the configuration file.
+
+        Ends the process when that cannot be done, and after --help and --version.
+        """
+        try:
+            given = gather(sys.argv[1:] if arguments is None else arguments, os.environ)
+            if given.need(options.HELP):
+                self._say(options.usage())
+            if given.need(options.VERSION):
+                self._say(f"txetcd {__version__}\n")
+            self.settings = build(given, socket.gethostname(), Path.cwd())
+            check(self.settings)
+        except (SettingsError, tls.TLSError) as error:
+            raise SystemExit(f"txetcd: {error}") from None
+
+    def _say(self, text: str) -> NoReturn:
+        sys.stdout.write(text)
+        raise SystemExit(0)
+
+
+def gather(arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
+    """Collect the options from the command line, the environment and the file that one of them names."""
+    given = options.parse_arguments(arguments).over(options.parse_environment(environment))
+    config = given.get(options.CONFIG)
+    if config is None or given.need(options.HELP) or given.need(options.VERSION):
+        return given
+    label = given.label(options.CONFIG)
+    try:
+        text = config.read_text("utf-8")
+    except OSError as error:
+        raise SettingsError(f"{label} {config}: {error.strerror}; name a file of options in TOML") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{label} {config}: is not text in UTF-8, as TOML must be") from None
+    return given.over(options.parse_file(text, str(config)))
+
+
+def check(settings: Settings) -> None:
+    """Try out what can be tried before a start.
+
+    @raise SettingsError: when it would fail,
+    @raise TLSError: for the same reason.
+    """
+    tls.check(settings.cert_file, settings.key_file, settings.ca_file)
+    for endpoint in settings.listen:
+        try:
+            # The endpoint is only made, and needs the reactor no sooner than it listens.
+            serverFromString(None, endpoint)
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise SettingsError(f"--listen {endpoint}: is no endpoint that Twisted knows: {reason}") from None
+    _check_data_dir(settings.data_dir)
+
+
+def _check_data_dir(data_dir: Path) -> None:
+    # What is not there yet will be made in the nearest directory that is.
+    there = next(path for path in (data_dir, *data_dir.parents) if os.path.lexists(path))
+    remedy = "name a directory that can be written to"
+    if not there.is_dir():
+        raise SettingsError(f"--data-dir {data_dir}: {there} is not a directory; {remedy}")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SettingsError(f"--data-dir {data_dir}: {there} cannot be written to; {remedy}")
+
+
+def makeService(config: Options) -> Service:
+    """Make the server for twistd."""
+    from twisted.internet import reactor
+
+    for warning in config.settings.warnings:
+        log.warn("{warning}", warning=warning)
+    return Starter(Server(reactor, config.settings), config.parent or {})
+
+
+class Starter(Service):
+    """Starts and stops the server; a start that fails ends the process with one line and status 1.
+
+    @param server: the server, whose start may raise `StartError`.
+    @param twistd: twistd's own options, of which there may be none.
+    """
+
+    def __init__(self, server: Service, twistd: Mapping[str, object]) -> None:
+        self._server = server
+        self._pid_file = twistd.get("pidfile")
+        self._in_background = not twistd.get("nodaemon", True)
+        self._tell = _tell_launcher() if self._in_background else _tell_stderr
+
+    def privilegedStartService(self) -> None:
+        """Start what may need privileges, before twistd gives them up."""
+        self._try(self._server.privilegedStartService)
+
+    def startService(self) -> None:
+        """Start the rest."""
+        self._try(self._server.startService)
+        self._tell("")
+        super().startService()
+
+    def stopService(self) -> object:
+        """Stop the server; a Deferred fires when it has stopped."""
+        super().stopService()
+        return self._server.stopService()
+
+    def _try(self, start: Callable[[], object]) -> None:
+        try:
+            start()
+        except StartError as error:
+            if self._in_background:
+                log.critical("{error}", error=error)
+            self._tell(f"txetcd: {error}\n")
+            # twistd removes it after any other exception, but would log that one's traceback.
+            if isinstance(self._pid_file, str):
+                with contextlib.suppress(OSError):
+                    os.unlink(self._pid_file)
+            raise SystemExit(1) from None
+
+
+def _tell_stderr(message: str) -> None:
+    # Not through sys.stderr, which twistd has turned into a part of the log.
+    os.write(2, message.encode())
+
+
+def _tell_launcher() -> Callable[[str], None]:
+    """Let this process, once twistd has forked the daemon, wait for the daemon's word and say it on stderr.
+
+    twistd itself only shows the first bytes of an exception's repr there.
+
+    @return: what the daemon calls once, with a message when the start has failed, else with "".
+    """
+    launcher = os.getpid()
+    reading, writing = os.pipe()
+
+    def listen() -> None:
+        # The daemon's parent is another fork, and has nothing to wait for.
+        if os.getpid() != launcher:
+            return
+        os.close(writing)
+        with open(reading, "rb") as pipe:
+            message = pipe.read()
+        if message:
+            os.write(2, message)
+            os._exit(1)
+
+    def tell(message: str) -> None:
+        os.write(writing, message.encode())
+        os.close(writing)
+        os.close(reading)
+
+    os.register_at_fork(after_in_parent=listen)
+    return tell

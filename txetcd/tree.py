@@ -1,0 +1,284 @@
+"""The key space as an immutable tree: files, directories, and the v2 JSON of both.
+
+A write copies the path from the root to the node and shares all the rest, so whoever holds a `Tree` holds
+one moment of the store for as long as they like.  Nodes are never changed once they are in a tree; they are
+plain slotted classes because a frozen dataclass costs several times as much to make, and every write makes a
+handful.  Walks are loops, not recursion: a path may have thousands of parts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from rpds import HashTrieMap
+
+from txetcd import errors
+from txetcd.errors import EtcdError
+from txetcd.jsontext import quote, rfc3339
+
+SECOND = 1_000_000_000
+
+# A listing is rendered in pieces of about this many characters, so that nobody has to wait for a long one.
+SLICE = 64 * 1024
+
+
+@dataclass(slots=True)
+class File:
+    """A key with a value.
+
+    @ivar key: the full path, such as `/a/b`.
+    @ivar created: the index of the write that made it.
+    @ivar modified: the index of the last write to it.
+    @ivar expiration: when it runs out, in nanoseconds since the epoch, or None.
+    """
+
+    key: str
+    value: str
+    created: int
+    modified: int
+    expiration: int | None = None
+
+
+@dataclass(slots=True)
+class Dir:
+    """A directory: like a `File`, with children by name in place of a value."""
+
+    key: str
+    children: HashTrieMap[str, Node]
+    created: int
+    modified: int
+    expiration: int | None = None
+
+    def bare(self) -> Dir:
+        """The directory without what is in it, as events show it."""
+        return Dir(self.key, HashTrieMap(), self.created, self.modified, self.expiration)
+
+    def visible(self) -> list[Node]:
+        """The children that a listing shows, in the byte order of their names."""
+        names = [name for name in self.children if not name.startswith("_")]
+        names.sort(key=_as_bytes)
+        return [self.children[name] for name in names]
+
+
+Node = File | Dir
+
+
+def bare(node: Node) -> Node:
+    """The node as an event shows it: a directory without its children."""
+    return node.bare() if isinstance(node, Dir) else node
+
+
+def _as_bytes(name: str) -> bytes:
+    return name.encode("utf-8", "surrogateescape")
+
+
+@dataclass(slots=True)
+class Tree:
+    """One moment of the store.
+
+    @ivar index: the index of the last change (X-Etcd-Index).
+    @ivar raft_index: how many commands have been evaluated, refused ones too (X-Raft-Index).
+    """
+
+    root: Dir
+    index: int
+    raft_index: int
+
+    def find(self, key: str) -> Node | None:
+        """The node at `key`, or None."""
+        node: Node | None = self.root
+        if key != "/":
+            for name in key[1:].split("/"):
+                if not isinstance(node, Dir):
+                    return None
+                node = node.children.get(name)
+        return node
+
+    def get(self, key: str) -> Node:
+        """The node at `key`.
+
+        @raise EtcdError: 100 with the first part of the path that is missing; 104 with the file in the way.
+        """
+        node: Node = self.root
+        if key == "/":
+            return node
+        names = key[1:].split("/")
+        for depth, name in enumerate(names):
+            if isinstance(node, File):
+                raise EtcdError(errors.NOT_A_DIRECTORY, node.key, self.index)
+            child = node.children.get(name)
+            if child is None:
+                raise EtcdError(errors.KEY_NOT_FOUND, "/" + "/".join(names[: depth + 1]), self.index)
+            node = child
+        return node
+
+    def open(self, key: str) -> Place:
+        """The place of `key`, where a node can be put or removed.
+
+        @param key: any key but the root.
+        @raise EtcdError: 104 with the file that stands where a directory would have to be.
+        """
+        names = key[1:].split("/")
+        parents = [self.root]
+        for name in names[:-1]:
+            child = parents[-1].children.get(name)
+            if child is None:
+                return Place(names, parents, None, self.index)
+            if isinstance(child, File):
+                raise EtcdError(errors.NOT_A_DIRECTORY, child.key, self.index)
+            parents.append(child)
+        return Place(names, parents, parents[-1].children.get(names[-1]), self.index)
+
+
+EMPTY = Tree(Dir("/", HashTrieMap(), 0, 0), 1, 0)
+"""The tree of a new store.  Its index is 1: to clients, 0 means "no index"."""
+
+
+@dataclass(slots=True)
+class Place:
+    """A path opened for a write.
+
+    @ivar parents: the directories on the way that exist, the root first.
+    @ivar node: what is there now, or None.
+    """
+
+    names: list[str]
+    parents: list[Dir]
+    node: Node | None
+    index: int
+
+    def existing(self) -> Node:
+        """What is there now.
+
+        @raise EtcdError: 100 with the first part of the path that is missing.
+        """
+        if self.node is None:
+            missing = "/" + "/".join(self.names[: len(self.parents)])
+            raise EtcdError(errors.KEY_NOT_FOUND, missing, self.index)
+        return self.node
+
+    def put(self, node: Node, index: int) -> Dir:
+        """The root of a tree with `node` here; missing parents are made, with `index` as theirs."""
+        names, depth = self.names, len(self.parents)
+        for position in range(len(names) - 1, depth - 1, -1):
+            key = node.key[: node.key.rindex("/")]
+            node = Dir(key, HashTrieMap({names[position]: node}), index, index)
+        last = self.parents[depth - 1]
+        return self._copy(depth - 1, last.children.insert(names[depth - 1], node))
+
+    def remove(self) -> Dir:
+        """The root of a tree without what is here now."""
+        last = len(self.names) - 1
+        return self._copy(last, self.parents[last].children.remove(self.names[last]))
+
+    def _copy(self, depth: int, children: HashTrieMap[str, Node]) -> Dir:
+        """Copy the parents from `depth` up to the root, the lowest with new children."""
+        parent = self.parents[depth]
+        copy = Dir(parent.key, children, parent.created, parent.modified, parent.expiration)
+        for position in range(depth - 1, -1, -1):
+            parent = self.parents[position]
+            children = parent.children.insert(self.names[position], copy)
+            copy = Dir(parent.key, children, parent.created, parent.modified, parent.expiration)
+        return copy
+
+
+def build(nodes: Iterator[Node], index: int, raft_index: int) -> Tree:
+    """Make a tree of nodes without children, in any order in which parents come first.
+
+    @raise ValueError: when a node's parent is not a directory that came before it.
+    """
+    root = EMPTY.root
+    directories: dict[str, tuple[Dir, dict[str, Node]]] = {"/": (root, {})}
+    for node in nodes:
+        parent, _, name = node.key.rpartition("/")
+        if not name or (parent or "/") not in directories:
+            raise ValueError(f"{node.key!r} is not in a directory")
+        directories[parent or "/"][1][name] = node
+        if isinstance(node, Dir):
+            directories[node.key] = (node, {})
+    # From the last to the first, so that each directory is complete before its parent takes it in.
+    for directory, children in reversed(directories.values()):
+        for name, child in children.items():
+            if isinstance(child, Dir):
+                children[name] = directories[child.key][0]
+        complete = Dir(
+            directory.key,
+            HashTrieMap(children),
+            directory.created,
+            directory.modified,
+            directory.expiration,
+        )
+        directories[directory.key] = (complete, {})
+    return Tree(directories["/"][0], index, raft_index)
+
+
+def node_json(node: Node, time: int, *, modified: int | None = None) -> str:
+    """The node alone as the v2 API prints it.
+
+    @param time: the moment from which its ttl counts, in nanoseconds since the epoch.
+    @param modified: a modifiedIndex to show in place of its own.
+    """
+    return _head(node, time) + _tail(node, modified)
+
+
+def listing_json(node: Node, time: int, recursive: bool) -> Iterator[str]:
+    """The node with its children (and theirs, if `recursive`), as pieces of JSON of about `SLICE` characters.
+
+    Hidden children, whose names begin with an underscore, are left out.
+    """
+    pieces = [_head(node, time)]
+    size = len(pieces[0])
+    open_directories: list[tuple[Iterator[Node], str]] = []
+    separator = ""
+
+    def enter(directory: Dir) -> str:
+        children = directory.visible()
+        if not children:
+            return _tail(directory)
+        open_directories.append((iter(children), "]" + _tail(directory)))
+        return ',"nodes":['
+
+    pieces.append(enter(node) if isinstance(node, Dir) else _tail(node))
+    while open_directories:
+        children, tail = open_directories[-1]
+        child = next(children, None)
+        if child is None:
+            open_directories.pop()
+            piece = tail
+            separator = ","
+        else:
+            depth = len(open_directories)
+            rest = enter(child) if recursive and isinstance(child, Dir) else _tail(child)
+            piece = separator + _head(child, time) + rest
+            separator = "" if len(open_directories) > depth else ","
+        pieces.append(piece)
+        size += len(piece)
+        if size >= SLICE:
+            yield "".join(pieces)
+            pieces, size = [], 0
+    yield "".join(pieces)
+
+
+def _head(node: Node, time: int) -> str:
+    """A node's JSON up to where its children would be."""
+    if isinstance(node, File):
+        text = f'{{"key":{quote(node.key)},"value":{quote(node.value)}'
+    elif node.key == "/":
+        return '{"dir":true'
+    else:
+        text = f'{{"key":{quote(node.key)},"dir":true'
+    if node.expiration is not None:
+        text += f',"expiration":"{rfc3339(node.expiration)}"'
+        ttl = -((time - node.expiration) // SECOND)
+        if ttl > 0:
+            text += f',"ttl":{ttl}'
+    return text
+
+
+def _tail(node: Node, modified: int | None = None) -> str:
+    """The rest of a node's JSON."""
+    if node.key == "/":
+        return "}"
+    modified = node.modified if modified is None else modified
+    return f',"modifiedIndex":{modified},"createdIndex":{node.created}}}'
