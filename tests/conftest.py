@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import unittest
+from collections.abc import Iterator
 
 import pytest
 
@@ -14,3 +16,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     reactor fails from then on.
     """
     items.sort(key=lambda item: not issubclass(getattr(item, "cls", None) or object, unittest.TestCase))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Run in a scratch directory, as trial does: a TestCase's `mktemp` makes its files where it runs."""
+    before = os.getcwd()
+    os.chdir(tmp_path_factory.mktemp("scratch"))
+    yield
+    os.chdir(before)

@@ -27,8 +27,7 @@ Text = str | bytes
 
 @implementer(ITransport, IConsumer, IPushProducer)
 class MemoryTransport:
-    """
-    A server's transport whose client is the test.
+    """A server's transport whose client is the test.
 
     While `client_reads` is False, output piles up as in a TCP transport: its producer is paused above 64 KiB,
     and resumed when the client has read everything.
@@ -181,7 +180,7 @@ class Conversation:
         return response
 
     def so_far(self) -> Response | None:
-        """Give what there is of an answer, complete or not, without taking it; None before the end of its head."""
+        """Give what there is of an answer, complete or not, without taking it; None before its head ends."""
         self.settle()
         method = self._methods[0] if self._methods else b"GET"
         parsed = parse_response(bytes(self.transport.received), method, closed=True, partial=True)

@@ -18,7 +18,6 @@ from txetcd.commands import (
     Delete,
     Expire,
     Set,
-    Update,
 )
 
 MESSAGES = {
@@ -67,7 +66,9 @@ def show(key: str, node: Json, time: int, depth: int = 0) -> Json:
             answer["ttl"] = (left + 10**9 - 1) // 10**9
     if depth and "nodes" in node:
         names = sorted(name for name in node["nodes"] if name[0] != "_")
-        children = [show(key.rstrip("/") + "/" + name, node["nodes"][name], time, depth - 1) for name in names]
+        children = [
+            show(key.rstrip("/") + "/" + name, node["nodes"][name], time, depth - 1) for name in names
+        ]
         if children:
             answer["nodes"] = children
     if key != "/":
@@ -126,7 +127,7 @@ class Model:
             if "nodes" not in node:
                 break
             path += "/" + name
-            fresh = {"nodes": {}, "expiration": None, "created": self.index, "modified": self.index}
+            fresh: Json = {"nodes": {}, "expiration": None, "created": self.index, "modified": self.index}
             node = node["nodes"].setdefault(name, fresh)
         if "nodes" not in node:
             raise Refusal(104, path)

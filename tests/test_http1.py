@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
-from txetcd.http1 import (
+from txetcd.site.http1 import (
     CHUNK_EXTRAS,
     CHUNK_LINE,
     ChunkedBody,

@@ -25,17 +25,17 @@ LAYERS = """
     committer
     store
     resources
-    resources.endpoint
+    resources.endpoint resources.gzipped
     resources.late resources.members
     resources.keys resources.status
     resources.api
-    http1 sending
-    request
-    channel
+    site.http1 site.sending
+    site.request
+    site.channel
     site
     tls
-    foreign optionvalues
-    options
+    settings.foreign settings.values
+    settings.options
     settings
     server
     __init__
@@ -44,7 +44,10 @@ LAYERS = """
 """
 
 # The semantics of v2, and what the operator can say: functions of their arguments alone.
-CORE = frozenset("jsontext errors tree events commands query foreign optionvalues options settings".split())
+CORE = frozenset(
+    "jsontext errors tree events commands query"
+    " settings settings.foreign settings.values settings.options".split()
+)
 OUTSIDE = frozenset(
     "twisted socket ssl select selectors asyncio threading subprocess sqlite3 os shutil".split()
 )

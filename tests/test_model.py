@@ -18,9 +18,14 @@ Plain = dict[str, tuple[str | None, int, int, int | None]]
 
 
 def plain(tree: Tree) -> Plain:
-    """All that a tree holds, hidden nodes too: value (None for a directory), indices and expiration by key."""
+    """All that a tree holds, hidden nodes too: value (None for a directory), indices, expiration."""
     return {
-        node.key: (None if isinstance(node, Dir) else node.value, node.created, node.modified, node.expiration)
+        node.key: (
+            None if isinstance(node, Dir) else node.value,
+            node.created,
+            node.modified,
+            node.expiration,
+        )
         for node in rows(tree).values()
     }
 

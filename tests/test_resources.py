@@ -21,6 +21,7 @@ from txetcd.resources.late import STREAM_BACKLOG
 from txetcd.site import Site
 from txetcd.store import Store
 
+ORIGINS = ("https://a.example", "https://b.example:8443")
 FORM = [("Content-Type", "application/x-www-form-urlencoded")]
 
 
@@ -322,8 +323,6 @@ class CompanionTests:
 class CORSTests:
     """CORS; for each kind of site."""
 
-    cors = ("https://a.example", "https://b.example:8443")
-
     def test_allowed(self: Any) -> None:
         """A page of an allowed origin may read answers and their headers."""
         origin = [("Origin", "https://b.example:8443")]
@@ -374,6 +373,10 @@ class CompanionsUnderOurSite(CompanionTests, UnderOurSite, ServerTestCase):
 class CORSUnderTwistedsSite(CORSTests, UnderTwistedsSite, ServerTestCase):
     """CORS, served by twisted.web."""
 
+    cors = ORIGINS
+
 
 class CORSUnderOurSite(CORSTests, UnderOurSite, ServerTestCase):
     """CORS, served by our site."""
+
+    cors = ORIGINS

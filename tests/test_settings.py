@@ -7,9 +7,8 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
-from txetcd import foreign, options
-from txetcd.options import SettingsError, parse_arguments, parse_environment, parse_file
-from txetcd.settings import Address, Settings, build
+from txetcd.settings import Address, Settings, build, foreign, options
+from txetcd.settings.options import SettingsError, parse_arguments, parse_environment, parse_file
 
 HERE = Path("/somewhere")
 TLS = ("--cert-file", "a.crt", "--key-file", "a.key")

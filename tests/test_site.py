@@ -10,13 +10,13 @@ from twisted.internet.interfaces import IProtocolNegotiationFactory
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.iweb import IRequest
-from twisted.web.resource import Resource
-from twisted.web.server import NOT_DONE_YET
+from twisted.web.resource import EncodingResourceWrapper, Resource
+from twisted.web.server import NOT_DONE_YET, GzipEncoderFactory
 from zope.interface.verify import verifyObject
 
 from tests.http_harness import Conversation, conversation
-from txetcd.channel import READ_AHEAD
 from txetcd.site import Limits, Refusal, Site
+from txetcd.site.channel import READ_AHEAD
 
 DATE = b"Date: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -193,11 +193,24 @@ class AnswerTests(SiteTestCase):
         talk.begin("GET", "/late")
         request = self.resource.requests[0]
         request.setHeader(b"Transfer-Encoding", b"gzip")
+        request.setHeader(b"Content-Length", b"1")
         request.write(b"a")
         request.finish()
-        response = talk.response()
-        assert response is not None
-        self.assertEqual((response.header("Transfer-Encoding"), response.body), ("chunked", b"a"))
+        self.assertEqual(talk.receive(), answer(b"a"))
+
+    def test_own_date_is_ignored(self) -> None:
+        talk = self.connect()
+        talk.begin("GET", "/late")
+        self.resource.requests[0].setHeader(b"Date", b"never")
+        self.resource.requests[0].finish()
+        self.assertEqual(talk.receive(), b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n" + DATE + b"\r\n")
+
+    def test_line_break_in_a_header(self) -> None:
+        talk = self.connect()
+        talk.begin("GET", "/late")
+        self.resource.requests[0].setHeader(b"X-Mine", b"a\r\nX-Evil: 1\rb\nc")
+        self.resource.requests[0].finish()
+        self.assertIn(b"\r\nX-Mine: a X-Evil: 1 b c\r\n", talk.receive())
 
     def test_no_body_for_204_and_304(self) -> None:
         for code in 204, 304:
@@ -205,9 +218,12 @@ class AnswerTests(SiteTestCase):
             talk.begin("GET", "/late")
             request = self.resource.requests[-1]
             request.setResponseCode(code)
+            request.setHeader(b"Content-Length", b"8")
             request.write(b"not sent")
             request.finish()
-            self.assertTrue(talk.receive().endswith(b"\r\n\r\n"))
+            received = talk.receive()
+            self.assertTrue(received.endswith(b"\r\n\r\n"))
+            self.assertEqual(b"Content-Length" in received, code == 304)
             self.assertFalse(talk.closed)
 
     def test_message_with_line_break(self) -> None:
@@ -234,6 +250,22 @@ class AnswerTests(SiteTestCase):
         )
         self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
         self.assertFalse(talk.closed)
+
+    def test_exception_behind_an_encoder(self) -> None:
+        class Broken(Resource):
+            isLeaf = True
+
+            def render_GET(self, request: Any) -> bytes:
+                request.responseHeaders.addRawHeader(b"X-Half", b"done")
+                raise ZeroDivisionError
+
+        wrapped = EncodingResourceWrapper(Broken(), [GzipEncoderFactory()])
+        response = conversation(Site(wrapped, self.clock)).request("GET", "/", [("Accept-Encoding", "gzip")])
+        self.assertEqual((response.status, response.body), (500, b"Internal Server Error\n"))
+        self.assertFalse(
+            response.headers.hasHeader("Content-Encoding") or response.headers.hasHeader("X-Half")
+        )
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_exception_in_the_middle_of_an_answer(self) -> None:
         class Broken(Resource):
@@ -298,6 +330,38 @@ class EndTests(SiteTestCase):
         self.assertEqual(talk.send(GET), answer(b"GET / "))
         request.write(b"y")
         self.assertEqual(talk.receive(), b"")
+
+    def test_producer_that_was_not_unregistered(self) -> None:
+        class Producer:
+            def stopProducing(self) -> None:
+                pass
+
+        talk, request = self.late()
+        request.registerProducer(Producer(), True)
+        request.finish()
+        talk.send(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
+        self.resource.requests[-1].registerProducer(Producer(), True)
+
+    def test_closing_connection_asks_for_no_more(self) -> None:
+        class Endless:
+            asked = 0
+            stopped = False
+
+            def resumeProducing(self) -> None:
+                self.asked += 1
+                if self.asked < 100:
+                    request.write(b"x" * 10_000)
+
+            def stopProducing(self) -> None:
+                self.stopped = True
+
+        talk, request = self.late()
+        request.loseConnection()
+        endless = Endless()
+        request.registerProducer(endless, False)
+        self.assertLess(endless.asked, 10)
+        self.assertTrue(talk.closed)
+        self.assertTrue(endless.stopped)
 
     def test_notification_asked_for_late(self) -> None:
         talk, request = self.late()

@@ -11,9 +11,9 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.http_harness import Conversation, conversation
 from tests.test_site import GET, SiteTestCase
-from txetcd.channel import BACKLOG, LINGER, STALLED
-from txetcd.sending import PIECE
 from txetcd.site import SWEEP, Limits, Site
+from txetcd.site.channel import BACKLOG, LINGER, READ_AHEAD, STALLED
+from txetcd.site.sending import PIECE
 
 LATE = b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n"
 
@@ -49,6 +49,12 @@ class SizeTests(SiteTestCase):
     def test_default_headers(self) -> None:
         self.assert_refused(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 65_536, 431)
         self.assert_refused(b"GET / HTTP/1.1\r\nHost: x\r\n" + b"X: y\r\n" * 100 + b"\r\n", 431)
+
+    def test_head_that_is_longer_than_what_is_read_ahead(self) -> None:
+        talk = self.connect(header_bytes=4 * READ_AHEAD)
+        talk.send(b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"y" * 2 * READ_AHEAD)
+        self.assertFalse(talk.transport.paused)
+        self.assertTrue(talk.send(b"y\r\n\r\n").startswith(b"HTTP/1.1 200 "))
 
     def test_request_line(self) -> None:
         self.assert_refused(b"GET /" + b"a" * 65_536, 414)
@@ -123,7 +129,10 @@ class TimeTests(SiteTestCase):
 
     def test_half_sent_body(self) -> None:
         talk = self.connect()
-        talk.send(b"PUT / HTTP/1.1\r\nHost: x\r\nContent-Length: 3\r\n\r\na")
+        self.after(talk, 20)
+        talk.send(b"PUT / HTTP/1.1\r\n")
+        self.after(talk, 20)
+        talk.send(b"Host: x\r\nContent-Length: 3\r\n\r\na")
         self.assertFalse(self.after(talk, 59))
         self.assertTrue(self.after(talk, 1 + SWEEP))
         self.assertEqual(self.resource.requests, [])

@@ -193,6 +193,7 @@ class ConnectionTests(LiveTestCase):
         connection = socket.create_connection(("127.0.0.1", port))
         connection.sendall(b"GET /late HTTP/1.1\r\nHost: x\r\n\r\n")
         request = await self.leaf.asked
+        self.assertTrue(request.transport.getTcpNoDelay())
         gone = request.notifyFinish()
         connection.close()
         await self.assertFailure(gone, ConnectionDone)

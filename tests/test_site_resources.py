@@ -493,6 +493,7 @@ class AnswerTests:
         self.assertEqual(ticker.said[-1:], ["pause"])
         while talk.transport.unsent:
             talk.transport.read()
+            self.assertEqual("resume" in ticker.said, not talk.transport.unsent)
         self.assertEqual(ticker.said[-1:], ["resume"])
         talk.disconnect()
         self.assertEqual(ticker.said[-1:], ["stop"])

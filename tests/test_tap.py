@@ -28,6 +28,9 @@ FAKE_PLUGIN = """
     fake = ServiceMaker("fake", "fake_tap", "Fails.", "fake")
 """
 FAKE_TAP = """
+    import os
+    import signal
+
     from twisted.application.service import Service
     from twisted.python import usage
 
@@ -48,8 +51,14 @@ FAKE_TAP = """
 
         def startService(self):
             self.attempt("start")
-            from twisted.internet import reactor
-            reactor.callWhenRunning(reactor.stop)
+            if self.fail == "interrupted":
+                os.kill(os.getpid(), signal.SIGINT)
+            else:
+                from twisted.internet import reactor
+                reactor.callWhenRunning(reactor.stop)
+
+        def stopService(self):
+            print("stopped in order")
 
         def attempt(self, what):
             if self.fail == what:
@@ -59,7 +68,8 @@ FAKE_TAP = """
 
 
     def makeService(config):
-        return Starter(Server(config["fail"]), config.parent)
+        from twisted.internet import reactor
+        return Starter(reactor, Server(config["fail"]), config.parent)
 """
 FAKE_MESSAGE = "txetcd: --data-dir /d: " + "is in use " * 20 + "\n"
 
@@ -152,7 +162,8 @@ class ProcessCase(SynchronousTestCase):
         (self.directory / "twisted" / "plugins" / "fake_plugin.py").write_text(dedent(FAKE_PLUGIN))
         (self.directory / "fake_tap.py").write_text(dedent(FAKE_TAP))
         self.environment = {name: text for name, text in os.environ.items() if not name.startswith("ETCD_")}
-        self.environment["PYTHONPATH"] = f"{self.directory}:{CHECKOUT}"
+        package = Path(txetcd.__file__).parent.parent
+        self.environment["PYTHONPATH"] = f"{self.directory}:{package}"
 
     def run_to_end(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run until the process, and a daemon that it may have started, has ended."""
@@ -213,8 +224,8 @@ class CommandTests(ProcessCase):
                 stderr=subprocess.PIPE,
                 text=True,
             )
+            self.addCleanup(process.kill)
             with process:
-                self.addCleanup(process.kill)
                 assert process.stdout is not None and process.stderr is not None
                 stdout = ""
                 for line in process.stdout:
@@ -260,3 +271,9 @@ class StarterTests(ProcessCase):
             self.assertEqual((process.returncode, process.stderr), (0, ""), process.stdout)
         self.assertIn("Server Shut Down", self.log_text())
         self.assertFalse((self.directory / "twistd.pid").exists())
+
+    def test_a_signal_waits_for_the_reactor(self) -> None:
+        process = self.run_to_end(TWISTD, "-n", "fake", "--fail", "interrupted")
+        self.assertEqual((process.returncode, process.stderr), (-signal.SIGINT, ""))
+        self.assertIn("stopped in order", process.stdout)
+        self.assertNotIn("Traceback", process.stdout)

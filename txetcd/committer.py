@@ -67,7 +67,8 @@ class Committer:
 
     def drain(self) -> Deferred[None]:
         """Fires when nothing is pending any more."""
-        if self._flush_call is not None:
+        # With a journal that answers at once, one batch is over before the next.
+        while self._flush_call is not None:
             self._flush_call.cancel()
             self._flush()
         if self._in_flight is None:
@@ -89,14 +90,16 @@ class Committer:
         self._number += 1
         batch = Batch(self._origin, self._number, tuple(command for command, _ in taken))
         self._waiting[batch.number] = [answer for _, answer in taken]
-        self._in_flight = self._journal.append(batch)
-        self._in_flight.addErrback(self._failed, batch)
-        self._in_flight.addCallback(self._flushed)
+        # Set before: a journal may deliver the batch, and its callers write more or stop, within append.
+        flushed: Deferred[None] = Deferred()
+        self._in_flight = flushed
+        self._journal.append(batch).addErrback(self._failed, batch).addCallback(self._flushed, flushed)
 
-    def _flushed(self, _: None) -> None:
+    def _flushed(self, _: None, flushed: Deferred[None]) -> None:
         self._in_flight = None
         if self._pending:
             self._flush_call = self._reactor.callLater(0, self._flush)
+        flushed.callback(None)
 
     def _failed(self, failure: Failure, batch: Batch) -> None:
         reason = failure.getErrorMessage()

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from txetcd import errors
 from txetcd.commands import Command, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
 from txetcd.errors import EtcdError
-from txetcd.tree import SECOND
+from txetcd.tree import SECOND, Page
 
 FORM = b"application/x-www-form-urlencoded"
 
@@ -45,11 +45,15 @@ class Read:
     """A look at a key.
 
     @ivar quorum: it must see every write that was answered, anywhere, before it was asked.
+    @ivar keys_only: a listing without values.
+    @ivar page: a part of a listing; None for the whole.
     """
 
     key: str
     recursive: bool
     quorum: bool
+    keys_only: bool = False
+    page: Page | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,12 +62,14 @@ class Watch:
 
     @ivar since: the first index that is wanted; 0 for what comes from now on.
     @ivar stream: for all of them, not only the first.
+    @ivar timeout: after how many seconds to give up; 0 for never.
     """
 
     key: str
     recursive: bool
     since: int
     stream: bool
+    timeout: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -246,8 +252,8 @@ def parse(method: str, key: str, form: dict[str, str], time: int) -> Query:
 
     if method in ("GET", "HEAD"):
         if wait and not quorum:
-            return Watch(key, recursive, since, stream)
-        return Read(key, recursive, quorum)
+            return Watch(key, recursive, since, stream, _uint(form, "waitTimeout", errors.INVALID_FIELD))
+        return Read(key, recursive, quorum, _bool(form, "keysOnly"), _page(form))
     value = form.get("value", "")
     command: Command
     if method == "POST":
@@ -266,6 +272,29 @@ def parse(method: str, key: str, form: dict[str, str], time: int) -> Query:
     else:
         command = Set(key, value, dir, expiration, refresh, time)
     return Write(command, no_value)
+
+
+def _page(form: dict[str, str]) -> Page | None:
+    """The part of a listing that is asked for; what it starts after can be a name or the whole key."""
+    if "limit" not in form and "startAfter" not in form:
+        return None
+    limit = _uint(form, "limit", errors.INVALID_FIELD)
+    return Page(limit, form.get("startAfter", "").rpartition("/")[2])
+
+
+def want_event_stream(form: dict[str, str], last_event_id: bytes | None) -> None:
+    """Make of a request what a browser's `EventSource` means: a stream, from behind the last event it saw.
+
+    @param form: as `parse_form` gives it; it is changed.
+    @param last_event_id: the Last-Event-ID header, if there is one.
+    @raise EtcdError: 203 when that is no index.
+    """
+    form["wait"] = form["stream"] = "true"
+    if last_event_id:
+        seen = _uint(
+            {"Last-Event-ID": last_event_id.decode("latin-1")}, "Last-Event-ID", errors.INDEX_NOT_A_NUMBER
+        )
+        form["waitIndex"] = str(seen + 1)
 
 
 def _uint(form: dict[str, str], name: str, code: int) -> int:

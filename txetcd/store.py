@@ -65,6 +65,7 @@ class Store(Service):
     @param reactor: for timers.
     @param history_size: how many of the latest events can be asked for after the fact.
     @param now: the wall clock, in nanoseconds since the epoch.
+    @ivar reactor: as given.
     @ivar stats: what the store was asked for.
     @ivar cluster_id: drawn once, when the journal was made.
     """
@@ -80,7 +81,7 @@ class Store(Service):
         now: Callable[[], int] = time.time_ns,
     ) -> None:
         self._journal = journal
-        self._reactor = reactor
+        self.reactor = reactor
         self._history_size = history_size
         self.time = now
         self._ready: list[Deferred[None]] = []
@@ -95,7 +96,7 @@ class Store(Service):
         self._tree: Tree | None = None
         self._history = History(self._history_size)
         self._watchers = Watchers()
-        self._committer = Committer(self._journal, self._reactor, self._unavailable)
+        self._committer = Committer(self._journal, self.reactor, self._unavailable)
         self._expirations = Expirations()
         self._expire_call: IDelayedCall | None = None
         self._expiring = False
@@ -124,7 +125,12 @@ class Store(Service):
         return waiting
 
     def _started(self, _: None) -> None:
+        if not self.running:
+            # It was stopped while keys ran out.
+            self._not_started(Failure(self._not_running()))
+            return
         self._accepting = True
+        self._schedule_expiry()
         waiting, self._ready = self._ready, []
         for deferred in waiting:
             deferred.callback(None)
@@ -332,15 +338,15 @@ class Store(Service):
     def _schedule_expiry(self) -> None:
         """See to it that the next key that runs out is taken away in time."""
         due = self._expirations.next()
-        if due is None or self._expiring or not self.running:
+        if due is None or self._expiring or not self._accepting:
             return
         delay = min(max(0.0, (due - self.time()) / SECOND), LONGEST_SLEEP)
         call = self._expire_call
         if call is not None and call.active():
-            if call.getTime() <= self._reactor.seconds() + delay:
+            if call.getTime() <= self.reactor.seconds() + delay:
                 return
             call.cancel()
-        self._expire_call = self._reactor.callLater(delay, self._expire)
+        self._expire_call = self.reactor.callLater(delay, self._expire)
 
     def _expire(self) -> Deferred[bool] | None:
         """Ask for the removal of what has run out.
@@ -364,7 +370,7 @@ class Store(Service):
             self._expiring = False
             self._expirations.rebuild()
             if self.running:
-                self._expire_call = self._reactor.callLater(RETRY, self._expire)
+                self._expire_call = self.reactor.callLater(RETRY, self._expire)
             return False
 
         return self._committer.add(Expire(keys, now)).addCallbacks(expired, failed)
@@ -381,7 +387,7 @@ class Store(Service):
         """
         try:
             key = clean_key(key)
-            index = self.tree.index
+            index = self._watched_index()
             past = self._history.find(key, recursive, since, index) if since else None
         except EtcdError:
             return fail()
@@ -414,16 +420,23 @@ class Store(Service):
         @param notify: called with each event; with those that are past before this returns.
         @param cleared: called once if the store is stopped.
         @return: what `unwatch` takes.
-        @raise EtcdError: 401 when `since` is too old to be known.
+        @raise EtcdError: 401 when `since` is too old to be known, and 300 when the store is not running.
         """
         key = clean_key(key)
-        past = list(self._history.since(since, self.tree.index)) if since else []
+        index = self._watched_index()
+        past = list(self._history.since(since, index)) if since else []
         watcher = Watcher(key, recursive, since, notify, cleared)
         self._watchers.add(watcher)
         for event in past:
             if concerns(event, key, recursive):
                 self._tell(notify, event)
         return watcher
+
+    def _watched_index(self) -> int:
+        """The index when a watch begins; a store that is stopping could never tell of its end."""
+        if not self._accepting:
+            raise self._not_running()
+        return self.tree.index
 
     def unwatch(self, watcher: Watcher) -> None:
         """End a watch; harmless when it has ended."""

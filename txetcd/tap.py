@@ -8,23 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NoReturn
+from typing import ClassVar, NoReturn, cast
 
 from twisted.application.service import Service
 from twisted.internet.endpoints import serverFromString
+from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python import usage
 
-from txetcd import __version__, options, tls
-from txetcd.options import Given, SettingsError
-from txetcd.server import Server, StartError
-from txetcd.settings import Settings, build
+from txetcd import __version__, tls
+from txetcd.server import IServerReactor, Server, StartError
+from txetcd.settings import Settings, build, options
+from txetcd.settings.options import Given, SettingsError
 
 log = Logger()
+
+_STOP = (signal.SIGINT, signal.SIGTERM)
 
 
 class Options(usage.Options):
@@ -35,7 +39,7 @@ class Options(usage.Options):
 
     settings: Settings
 
-    # Only for the shell's completion; the command line is read by `txetcd.options`.
+    # Only for the shell's completion; the command line is read by `txetcd.settings.options`.
     optFlags: ClassVar = [
         [o.name, None, o.help] for o in options.TABLE if not o.kind.metavar and o is not options.HELP
     ]
@@ -111,24 +115,32 @@ def makeService(config: Options) -> Service:
 
     for warning in config.settings.warnings:
         log.warn("{warning}", warning=warning)
-    return Starter(Server(reactor, config.settings), config.parent or {})
+    return Starter(reactor, Server(cast(IServerReactor, reactor), config.settings), config.parent or {})
 
 
 class Starter(Service):
     """Starts and stops the server; a start that fails ends the process with one line and status 1.
 
+    @param reactor: the one that runs once everything is started.
     @param server: the server, whose start may raise `StartError`.
     @param twistd: twistd's own options, of which there may be none.
     """
 
-    def __init__(self, server: Service, twistd: Mapping[str, object]) -> None:
+    def __init__(self, reactor: IReactorCore, server: Service, twistd: Mapping[str, object]) -> None:
+        self._reactor = reactor
         self._server = server
         self._pid_file = twistd.get("pidfile")
         self._in_background = not twistd.get("nodaemon", True)
         self._tell = _tell_launcher() if self._in_background else _tell_stderr
 
     def privilegedStartService(self) -> None:
-        """Start what may need privileges, before twistd gives them up."""
+        """Start what may need privileges, before twistd gives them up.
+
+        From here on the signals to stop wait for the reactor, which stops the server in order.  Before that
+        they would end or interrupt a start that is half done.
+        """
+        signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
+        self._reactor.callWhenRunning(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOP)
         self._try(self._server.privilegedStartService)
 
     def startService(self) -> None:

@@ -8,6 +8,7 @@ handful.  Walks are loops, not recursion: a path may have thousands of parts.
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -54,11 +55,29 @@ class Dir:
         """The directory without what is in it, as events show it."""
         return Dir(self.key, HashTrieMap(), self.created, self.modified, self.expiration)
 
-    def visible(self) -> list[Node]:
-        """The children that a listing shows, in the byte order of their names."""
+    def visible(self, page: Page | None = None) -> list[Node]:
+        """The children that a listing shows, in the byte order of their names; a page of them if so asked."""
         names = [name for name in self.children if not name.startswith("_")]
-        names.sort(key=_as_bytes)
+        if page is not None and page.after:
+            after = _as_bytes(page.after)
+            names = [name for name in names if _as_bytes(name) > after]
+        if page is not None and page.limit:
+            names = heapq.nsmallest(page.limit, names, key=_as_bytes)
+        else:
+            names.sort(key=_as_bytes)
         return [self.children[name] for name in names]
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a listing.
+
+    @ivar limit: how many children it shows; 0 for all.
+    @ivar after: the name behind which it begins; empty for the start.
+    """
+
+    limit: int
+    after: str
 
 
 Node = File | Dir
@@ -222,24 +241,29 @@ def node_json(node: Node, time: int, *, modified: int | None = None) -> str:
     return _head(node, time) + _tail(node, modified)
 
 
-def listing_json(node: Node, time: int, recursive: bool) -> Iterator[str]:
+def listing_json(
+    node: Node, time: int, recursive: bool, *, page: Page | None = None, keys_only: bool = False
+) -> Iterator[str]:
     """The node with its children (and theirs, if `recursive`), as pieces of JSON of about `SLICE` characters.
 
     Hidden children, whose names begin with an underscore, are left out.
+
+    @param page: which of its own children to show.
+    @param keys_only: leave out the values.
     """
-    pieces = [_head(node, time)]
+    pieces = [_head(node, time, keys_only)]
     size = len(pieces[0])
     open_directories: list[tuple[Iterator[Node], str]] = []
     separator = ""
 
-    def enter(directory: Dir) -> str:
-        children = directory.visible()
+    def enter(directory: Dir, page: Page | None = None) -> str:
+        children = directory.visible(page)
         if not children:
             return _tail(directory)
         open_directories.append((iter(children), "]" + _tail(directory)))
         return ',"nodes":['
 
-    pieces.append(enter(node) if isinstance(node, Dir) else _tail(node))
+    pieces.append(enter(node, page) if isinstance(node, Dir) else _tail(node))
     while open_directories:
         children, tail = open_directories[-1]
         child = next(children, None)
@@ -250,7 +274,7 @@ def listing_json(node: Node, time: int, recursive: bool) -> Iterator[str]:
         else:
             depth = len(open_directories)
             rest = enter(child) if recursive and isinstance(child, Dir) else _tail(child)
-            piece = separator + _head(child, time) + rest
+            piece = separator + _head(child, time, keys_only) + rest
             separator = "" if len(open_directories) > depth else ","
         pieces.append(piece)
         size += len(piece)
@@ -260,10 +284,12 @@ def listing_json(node: Node, time: int, recursive: bool) -> Iterator[str]:
     yield "".join(pieces)
 
 
-def _head(node: Node, time: int) -> str:
+def _head(node: Node, time: int, keys_only: bool = False) -> str:
     """A node's JSON up to where its children would be."""
     if isinstance(node, File):
-        text = f'{{"key":{quote(node.key)},"value":{quote(node.value)}'
+        text = f'{{"key":{quote(node.key)}'
+        if not keys_only:
+            text += f',"value":{quote(node.value)}'
     elif node.key == "/":
         return '{"dir":true'
     else:

@@ -71,14 +71,17 @@ def _free_port() -> int:
 
 
 @contextmanager
-def running(program: str) -> Iterator[Etcd]:
-    """An etcd with an empty store, for as long as the context lasts."""
+def running(program: str, *flags: str) -> Iterator[Etcd]:
+    """An etcd with an empty store, for as long as the context lasts.
+
+    @param flags: what it is started with besides.
+    """
     directory = tempfile.mkdtemp(prefix="txetcd-reference-")
     client, peer = (f"http://127.0.0.1:{_free_port()}" for _ in range(2))
     command = [program, "--enable-v2", "--data-dir", directory, "--log-level", "error"]
     command += ["--listen-client-urls", client, "--advertise-client-urls", client]
     command += ["--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer]
-    command += ["--initial-cluster", f"default={peer}"]
+    command += ["--initial-cluster", f"default={peer}", *flags]
     try:
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     except OSError as error:

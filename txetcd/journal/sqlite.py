@@ -128,18 +128,20 @@ class SQLiteJournal:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._connection = connection
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE}")
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         (version,) = connection.execute("PRAGMA user_version").fetchone()
         (tables,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
-        if (application, version, tables) == (0, 0, 0):
-            self._create(connection)
-        elif application != APPLICATION_ID:
+        new = (application, version, tables) == (0, 0, 0)
+        if not new and application != APPLICATION_ID:
             raise JournalError(f"{self.path} is not a file of txetcd's")
-        elif version != VERSION:
+        if not new and version != VERSION:
             raise JournalError(f"{self.path} has format {version}, and this txetcd knows only {VERSION}")
+        # Only now: this changes the file.
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE}")
+        if new:
+            self._create(connection)
         for (finding,) in connection.execute("PRAGMA quick_check(1)"):
             if finding != "ok":
                 raise ValueError(finding)
@@ -156,7 +158,10 @@ class SQLiteJournal:
 
     def _read(self, connection: sqlite3.Connection) -> Recovered:
         rows = connection.execute("SELECT cluster_id, position, store_index, raft_index, sum FROM state")
-        cluster_id, position, index, raft_index = next(_checked(rows, "state"))
+        state = next(_checked(rows, "state"), None)
+        if state is None:
+            raise ValueError("table state is empty")
+        cluster_id, position, index, raft_index = state
         rows = connection.execute(
             "SELECT key, value, created, modified, expiration, sum FROM node ORDER BY key"
         )
@@ -222,13 +227,14 @@ class SQLiteJournal:
         """See `Journal.close`."""
         if self._writer is None:
             return succeed(None)
-        return self._in_writer(self._let_go).addBoth(self._closed)
+        return self._in_writer(self._let_go).addBoth(self._closed, self._writer)
 
-    def _closed(self, result: _T) -> _T:
-        assert self._writer is not None
-        self._writer.stop()
-        self._writer = None
-        self._checkpoint = None
+    def _closed(self, result: _T, writer: ThreadPool) -> _T:
+        # Of several who close it at once, the first has done this.
+        if self._writer is writer:
+            writer.stop()
+            self._writer = None
+            self._checkpoint = None
         return result
 
     def _let_go(self) -> None:
@@ -284,10 +290,11 @@ def _node(key: bytes, value: bytes | None, created: int, modified: int, expirati
 
 
 def _sum(*values: int | str | bytes | None) -> int:
-    """A checksum of a row's values."""
+    """A checksum of a row's values, in which bytes are not the same as text."""
     checksum = 0
     for value in values:
-        checksum = zlib.crc32(value if isinstance(value, bytes) else str(value).encode(), checksum)
+        data = b"=" + value if isinstance(value, bytes) else str(value).encode()
+        checksum = zlib.crc32(data, checksum)
     return checksum
 
 

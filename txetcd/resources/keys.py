@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from itertools import chain
 
-from twisted.internet.defer import CancelledError, Deferred
+from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.python.failure import Failure
 from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
@@ -16,11 +16,12 @@ from twisted.web.server import NOT_DONE_YET, Request
 from txetcd import errors
 from txetcd.errors import EtcdError
 from txetcd.events import Event
-from txetcd.query import Query, Read, Watch, Write, form_body, parse, parse_form, parse_key
+from txetcd.query import Query, Read, Watch, Write, form_body, parse, parse_form, parse_key, want_event_stream
 from txetcd.resources.endpoint import JSON, not_allowed
-from txetcd.resources.late import Late, Listing, Streaming
+from txetcd.resources.gzipped import accepts_gzip, gzip
+from txetcd.resources.late import Late, Listing, Streaming, json_line, server_sent_event
 from txetcd.store import Store
-from txetcd.tree import Node, Tree, listing_json
+from txetcd.tree import Dir, Node, Tree, listing_json
 
 METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
 
@@ -28,6 +29,11 @@ METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
 RAFT_TERM = b"1"
 
 MAX_BODY = 1_572_864
+
+# Listings shorter than this, in bytes, are not worth compressing.
+GZIP_FROM = 1400
+
+EVENT_STREAM = b"text/event-stream"
 
 
 class KeysResource(Resource):
@@ -69,6 +75,8 @@ class KeysResource(Resource):
                 raise EtcdError(errors.INVALID_FORM, f"the body is larger than {self._max_body} bytes")
             body = form_body(request.getHeader(b"content-type"), body)
         form = parse_form(request.uri.partition(b"?")[2], body)
+        if _is_event_source(request):
+            want_event_stream(form, request.getHeader(b"last-event-id"))
         return parse(
             request.method.decode("ascii"), parse_key(_path_below(request)), form, self._store.time()
         )
@@ -85,21 +93,29 @@ class KeysResource(Resource):
         self._store.stats.read(True)
         self._set_headers(request, tree.index, tree)
         pieces = self._listing(node, query)
-        first, second = next(pieces), next(pieces, None)
+        first = next(pieces)
+        if isinstance(node, Dir) and len(first) >= GZIP_FROM and accepts_gzip(request):
+            request.setHeader(b"content-encoding", b"gzip")
+            request.responseHeaders.addRawHeader(b"vary", b"Accept-Encoding")
+            pieces = gzip(chain((first,), pieces))
+            first = next(pieces)
+        second = next(pieces, None)
         if second is None:
-            return first.encode()
+            return first
         Listing(request, chain((first, second), pieces))
         return NOT_DONE_YET
 
-    def _listing(self, node: Node, query: Read) -> Iterator[str]:
+    def _listing(self, node: Node, query: Read) -> Iterator[bytes]:
         """The answer to a read, in pieces."""
         before, after = '{"action":"get","node":', "}\n"
-        pieces = listing_json(node, self._store.time(), query.recursive)
+        pieces = listing_json(
+            node, self._store.time(), query.recursive, page=query.page, keys_only=query.keys_only
+        )
         piece = next(pieces)
         for following in pieces:
-            yield before + piece
+            yield (before + piece).encode()
             before, piece = "", following
-        yield before + piece + after
+        yield (before + piece + after).encode()
 
     def _read_after(self, request: Request, query: Read, current: Deferred[None]) -> int:
         late = Late(request)
@@ -135,23 +151,34 @@ class KeysResource(Resource):
         tree = self._store.tree
         self._set_headers(request, tree.index, tree)
         if query.stream:
-            Streaming(request, self._store, query)
+            if _is_event_source(request):
+                request.setHeader(b"content-type", EVENT_STREAM)
+                request.setHeader(b"cache-control", b"no-store")
+                Streaming(request, self._store, query, server_sent_event)
+            else:
+                Streaming(request, self._store, query, json_line)
             return NOT_DONE_YET
         changed = self._store.watch(query.key, recursive=query.recursive, since=query.since)
+        if query.timeout:
+            changed.addTimeout(query.timeout, self._store.reactor)
         late = Late(request, changed.cancel)
 
         def told(event: Event) -> None:
-            late.end((event.to_json() + "\n").encode())
+            late.end(json_line(event))
 
         def ended(failure: Failure) -> None:
             error = failure.value
             if isinstance(error, EtcdError) and error.code == errors.WATCHER_CLEARED:
                 late.end()
+            elif isinstance(error, TimeoutError) and late.alive:
+                # The client can go on from here: nothing that it waits for has happened before.
+                self._set_headers(request, self._store.tree.index, self._store.tree)
+                late.answer(b"")
             elif not isinstance(error, CancelledError):
                 self._refuse_late(failure, late)
 
         changed.addCallbacks(told, ended)
-        if late.alive:
+        if late.alive and not query.timeout:
             request.write(b"")
         return NOT_DONE_YET
 
@@ -179,6 +206,11 @@ class KeysResource(Resource):
             late.fail(failure)
         elif late.alive:
             late.answer(self._refusal(late.request, error))
+
+
+def _is_event_source(request: Request) -> bool:
+    """Whether it is a browser's `EventSource` that asks."""
+    return request.method == b"GET" and EVENT_STREAM in (request.getHeader(b"accept") or b"")
 
 
 def _path_below(request: Request) -> bytes:

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from twisted.internet.interfaces import IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
@@ -22,6 +22,16 @@ from txetcd.watchers import Watcher
 
 # A stream whose reader lets this many bytes of new events pile up is closed: better than to leave it deaf.
 STREAM_BACKLOG = 1024 * 1024
+
+
+def json_line(event: Event) -> bytes:
+    """An event as the v2 API sends it."""
+    return (event.to_json() + "\n").encode()
+
+
+def server_sent_event(event: Event) -> bytes:
+    """An event as a browser's `EventSource` reads it; its id is the event's index."""
+    return f"id: {event.index}\ndata: {event.to_json()}\n\n".encode()
 
 
 class Late:
@@ -68,7 +78,7 @@ class Late:
 class Listing(Late):
     """A listing in pieces, each of which fills the transport's buffer: the next is made when it has left."""
 
-    def __init__(self, request: Request, pieces: Iterator[str]) -> None:
+    def __init__(self, request: Request, pieces: Iterator[bytes]) -> None:
         super().__init__(request)
         self._pieces = pieces
         self._paused = True
@@ -81,7 +91,7 @@ class Listing(Late):
         while self.alive and not self._paused:
             piece = next(self._pieces, None)
             if piece is not None:
-                self.request.write(piece.encode())
+                self.request.write(piece)
             else:
                 self.request.unregisterProducer()
                 self.end()
@@ -99,12 +109,17 @@ class Listing(Late):
 class Streaming(Late):
     """A watch for all events, past ones first, sent as fast as the client reads.
 
+    @param encode: makes the bytes of an event.
     @raise EtcdError: 401, when the first of them is too old to be known.
     """
 
-    def __init__(self, request: Request, store: Store, query: Watch) -> None:
+    def __init__(
+        self, request: Request, store: Store, query: Watch, encode: Callable[[Event], bytes]
+    ) -> None:
         super().__init__(request, self._unwatch)
         self._store = store
+        self._encode = encode
+        self._timeout: IDelayedCall | None = None
         self._queue: deque[Event] = deque()
         self._paused = True
         self._live = False
@@ -113,6 +128,8 @@ class Streaming(Late):
         self._watcher = store.stream(
             query.key, self._notify, self._ended, recursive=query.recursive, since=query.since
         )
+        if query.timeout:
+            self._timeout = store.reactor.callLater(query.timeout, self._ended)
         self._live = True
         request.registerProducer(self, True)
         request.write(b"")
@@ -133,7 +150,7 @@ class Streaming(Late):
         """The client can take more."""
         self._paused = False
         while self._queue and not self._paused and self.alive:
-            self.request.write((self._queue.popleft().to_json() + "\n").encode())
+            self.request.write(self._encode(self._queue.popleft()))
         if not self._queue:
             self._backlog = 0
 
@@ -147,6 +164,8 @@ class Streaming(Late):
         self._unwatch()
 
     def _unwatch(self) -> None:
+        if self._timeout is not None and self._timeout.active():
+            self._timeout.cancel()
         if self._watcher is not None:
             self._store.unwatch(self._watcher)
         self._queue.clear()

@@ -1,6 +1,6 @@
 """What a server is to do: `Settings`, made of the options that were given.
 
-Here are the rules for options that go together; the rules for each by itself are in `txetcd.optionvalues`.
+Here are the rules for options that go together; the rules for each by itself are in `txetcd.settings.values`.
 Pure: nothing is looked up here, neither files nor names.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from txetcd import options
-from txetcd.options import Given, SettingsError
-from txetcd.optionvalues import HostPort, url_of
+from txetcd.settings import options
+from txetcd.settings.options import Given, SettingsError
+from txetcd.settings.values import HostPort, url_of
 
 DEFAULT_ADDR = HostPort("127.0.0.1", 4001)
 

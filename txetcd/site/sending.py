@@ -7,7 +7,6 @@ HTTP.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, cast
 
@@ -15,25 +14,24 @@ from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol
 from zope.interface import implementer
 
-#: Bytes given to the transport at a time.
+# Bytes given to the transport at a time.
 PIECE = 65_536
 
 
 @implementer(IConsumer, IPushProducer)
 class Sender(Protocol):
-    """
-    A protocol that sends no faster than its peer reads.
+    """A protocol that sends no faster than its peer reads.
 
     It is the transport's push producer for its whole life, and the consumer of at most one producer at a
     time. Subclasses say what happens when there is room (`_ready`) and when the peer has taken something
     (`_moved`).
     """
 
-    #: A transport with everything that TCP and TLS have in common; Twisted has no interface for that.
+    # A transport with everything that TCP and TLS have in common; Twisted has no interface for that.
     transport: Any
 
     def __init__(self) -> None:
-        self._unsent: deque[bytes] = deque()
+        self._unsent: list[bytes] = []
         self._unsent_size = 0
         self._blocked = False
         self._corked = False
@@ -60,14 +58,12 @@ class Sender(Protocol):
         self.write(b"".join(pieces))
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
-        """
-        Take output from `producer` at the pace of the peer.
+        """Take output from `producer` at the pace of the peer.
 
         A pull producer is asked for more as long as there is room; it has to write something each time or
         finish.
 
-        Raises:
-            RuntimeError: another producer is still registered.
+        @raise RuntimeError: another producer is still registered.
         """
         if self._producer is not None:
             raise RuntimeError(f"{producer!r} cannot produce while {self._producer!r} is registered")
@@ -112,11 +108,14 @@ class Sender(Protocol):
     def _flush(self) -> None:
         unsent = self._unsent
         while unsent and not self._blocked:
+            count = len(unsent)
             if self._unsent_size > PIECE:
-                data = unsent.popleft()
-            else:
-                data = b"".join(unsent)
-                unsent.clear()
+                count = size = 0
+                while size < PIECE:
+                    size += len(unsent[count])
+                    count += 1
+            data = b"".join(unsent[:count])
+            del unsent[:count]
             self._unsent_size -= len(data)
             self.transport.write(data)
 

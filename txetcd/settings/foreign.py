@@ -9,8 +9,7 @@ _NOT_YET = "txetcd does not have it, and without it the server would be less saf
 
 # Options that change nothing that a client of one server can see; they are accepted, with a warning.
 IGNORED = frozenset(
-    """
-    auth-token auto-compaction-mode auto-compaction-retention backend-batch-interval
+    """auth-token auto-compaction-mode auto-compaction-retention backend-batch-interval
     backend-batch-limit cluster-active-size cluster-remove-delay cluster-sync-interval debug
     election-timeout enable-pprof enable-v2 grpc-keepalive-interval grpc-keepalive-min-time
     grpc-keepalive-timeout heartbeat-interval http-read-timeout http-write-timeout
@@ -62,8 +61,7 @@ _NOTHING = re.compile(r"false|off|0")
 _ONE_MEMBER = re.compile(r"[^,]*")
 
 SWITCHES = frozenset(
-    """
-    auto-tls debug enable-pprof enable-v2 force-new-cluster initial-election-tick-advance
+    """auto-tls debug enable-pprof enable-v2 force-new-cluster initial-election-tick-advance
     peer-auto-tls peer-client-cert-auth pre-vote snapshot strict-reconfig-check v vv vvv
     """.split()
 )

@@ -25,7 +25,7 @@ from twisted.web.error import UnsupportedMethod
 from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
-from txetcd.http1 import Head
+from txetcd.site.http1 import Head
 
 _PLAIN = b"text/plain; charset=utf-8"
 _NO_BODY = frozenset([204, 304])
@@ -57,8 +57,7 @@ class Connection(Protocol):
 
 
 class Request(server.Request):
-    """
-    One request on a connection of `txetcd.site.Site`, and the answer to it.
+    """One request on a connection of `txetcd.site.Site`, and the answer to it.
 
     It is an `IRequest` like Twisted's, with these differences: `write` and `finish` after the end (a second
     `finish`, a client that went away) do nothing, `notifyFinish` after the end gives a Deferred that has
@@ -69,11 +68,11 @@ class Request(server.Request):
     _log = Logger()
 
     site: Any
-    #: None when the answer is complete or the client gone.
+    # None when the answer is complete or the client gone.
     channel: Any
     prepath: list[bytes]
     postpath: list[bytes]
-    #: Where the site is mounted: part of the name of session cookies.
+    # Where the site is mounted: part of the name of session cookies.
     sitepath: list[bytes]
     _failure: Failure | None = None
     _keeps_open = False
@@ -164,8 +163,7 @@ class Request(server.Request):
             self.processingFailed(Failure())
 
     def render(self, resource: IResource) -> None:
-        """
-        Let `resource` answer: bytes are the whole body, NOT_DONE_YET promises that it will write and finish.
+        """Let `resource` answer: bytes are the whole body, NOT_DONE_YET says that it will write and finish.
 
         A HEAD that it does not know is rendered as GET, without the body. Another method gets 405 if it is
         one of GET, HEAD and POST, 501 otherwise, as under Twisted's Site.
@@ -201,12 +199,10 @@ class Request(server.Request):
         return b"Not Implemented\n"
 
     def processingFailed(self, reason: Failure) -> Failure:
-        """
-        Log what went wrong and answer with 500; an answer that has already begun is cut off, so that nobody
+        """Log what went wrong and answer with 500; an answer that has begun is cut off, so that nobody
         takes it for whole.
 
-        Returns:
-            `reason`.
+        @return: `reason`.
         """
         self._log.failure("While answering {request}", failure=reason, request=self)
         if self.startedWriting:
@@ -227,7 +223,7 @@ class Request(server.Request):
 
     # The answer.
 
-    def setHeader(self, name: AnyStr, value: AnyStr) -> None:
+    def setHeader(self, name: str | bytes, value: str | bytes) -> None:
         """Set a header of the answer, instead of earlier ones of that name. A line break becomes a space."""
         if "responseHeaders" in self.__dict__:
             self.responseHeaders.setRawHeaders(name, [value])
@@ -244,8 +240,7 @@ class Request(server.Request):
         return headers
 
     def write(self, data: bytes) -> None:
-        """
-        Send the head, if this is the first call, and some of the body. `write(b"")` sends the head alone.
+        """Send the head, if this is the first call, and some of the body. `write(b"")` sends the head alone.
 
         Nothing happens after the end, and nothing of the body is sent where the answer has none.
         """

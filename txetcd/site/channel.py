@@ -20,32 +20,38 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
-from txetcd.http1 import ChunkedBody, Head, Refused, SizedBody, end_of_empty_lines, find_head_end, parse_head
-from txetcd.request import Request
-from txetcd.sending import PIECE, Sender
+from txetcd.site.http1 import (
+    ChunkedBody,
+    Head,
+    Refused,
+    SizedBody,
+    end_of_empty_lines,
+    find_head_end,
+    parse_head,
+)
+from txetcd.site.request import Request
+from txetcd.site.sending import PIECE, Sender
 
-#: Bytes of further requests that are read ahead while one is being answered.
+# Bytes of further requests that are read ahead while one is being answered.
 READ_AHEAD = 65_536
-#: Unsent bytes of output above which the peer has `STALLED` seconds to take some, instead of the idle time.
+# Unsent bytes of output above which the peer has `STALLED` seconds to take some, instead of the idle time.
 BACKLOG = 1_048_576
 STALLED = 10.0
-#: Seconds that a closed connection may take to get its last bytes out before it is aborted.
+# Seconds that a closed connection may take to get its last bytes out before it is aborted.
 LINGER = 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """
-    What one Site takes from its clients.
+    """What one Site takes from its clients.
 
-    Args:
-        body: bytes of a request's body.
-        header_bytes: bytes of the request line and all headers together.
-        headers: number of headers.
-        connections: number of connections served at a time; 0 for any number.
-        idle: seconds that a connection may be without a request, that the head of a request may take to
-            arrive, and then its body, and that output may wait without the client taking any of it. A request
-            that is being answered may take for ever.
+    @param body: bytes of a request's body.
+    @param header_bytes: bytes of the request line and all headers together.
+    @param headers: number of headers.
+    @param connections: number of connections served at a time; 0 for any number.
+    @param idle: seconds that a connection may be without a request, that the head of a request may take to
+        arrive, and then its body, and that output may wait without the client taking any of it. A request
+        that is being answered may take for ever.
     """
 
     body: int = 1_572_864
@@ -85,8 +91,7 @@ class Owner(Protocol):
 
 @implementer(IHalfCloseableProtocol)
 class Channel(Sender):
-    """
-    One connection.
+    """One connection.
 
     `_request` is the request being answered, `_body` (with `_head`) what reads the body of the next one,
     `_buffer` what has arrived and is not used yet. While `_request` is set or output waits, the buffer is
@@ -101,9 +106,9 @@ class Channel(Sender):
         self.site = site
         self.factory: Any = site
         self.peer = peer
-        #: Whether the connection may stay open after the present request.
+        # Whether the connection may stay open after the present request.
         self.persistent = True
-        #: Whether this is one of the connections that `Limits.connections` counts.
+        # Whether this is one of the connections that `Limits.connections` counts.
         self.counted = False
         self._buffer = b""
         self._seen = 0
@@ -137,8 +142,7 @@ class Channel(Sender):
         self._advance()
 
     def readConnectionLost(self) -> None:
-        """
-        The client will send nothing more, which looks the same whether it waits for an answer or has gone
+        """The client will send nothing more, which looks the same whether it waits for an answer or has gone
         away.
 
         What has been answered is still sent; a request that is being answered is treated as disconnected, as
@@ -229,8 +233,7 @@ class Channel(Sender):
     # One request at a time.
 
     def _advance(self) -> None:
-        """
-        Have requests answered, one after the other, as long as they are there, answered at once and their
+        """Have requests answered, one after the other, as long as they are there, answered at once and their
         answers find room.
 
         Output is collected meanwhile and sent in one go.
@@ -238,7 +241,7 @@ class Channel(Sender):
         if not self._corked:
             self._corked = True
             try:
-                while self._buffer and self._request is None and not (self._blocked or self._closing):
+                while self._buffer and self._request is None and not self._blocked:
                     self._request = self._read_request()
                     if self._request is None:
                         break

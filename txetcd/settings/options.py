@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
-from txetcd import foreign
-from txetcd.optionvalues import (
+from txetcd.settings import foreign
+from txetcd.settings.values import (
     ADDRESS,
     BIND_ADDRESS,
     CLIENT_URLS,

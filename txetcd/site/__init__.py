@@ -19,12 +19,12 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Session
 from zope.interface import implementer
 
-from txetcd.channel import Channel, Limits, Refusal
-from txetcd.request import Request
+from txetcd.site.channel import Channel, Limits, Refusal
+from txetcd.site.request import Request
 
 __all__ = ["Limits", "Refusal", "Site"]
 
-#: Seconds between two looks at the connections, at most. Times of inactivity are exact to that.
+# Seconds between two looks at the connections, at most. Times of inactivity are exact to that.
 SWEEP = 5.0
 
 
@@ -35,22 +35,20 @@ def plain_refusal(status: int, reason: str) -> Refusal:
 
 @implementer(IProtocolNegotiationFactory)
 class Site(Factory):
-    """
-    Serves a tree of resources over HTTP/1.1.
+    """Serves a tree of resources over HTTP/1.1.
 
-    Args:
-        resource: the root of the tree.
-        clock: where all time comes from; the Date header takes it for wall-clock time, as a reactor's is.
-        limits: what clients may ask for.
-        refusal: makes the answer to a request that no resource gets to see, from the status that fits best
-            and one sentence: 400 (malformed or ambiguous), 405 (CONNECT), 413 (body over the limit), 414
-            (request line over the limit), 431 (headers over a limit), 503 (too many connections), 505
-            (another version of HTTP). It may choose another status. The connection is closed after it,
-            whatever it is.
+    @param resource: the root of the tree.
+    @param clock: where all time comes from; the Date header takes it for wall-clock time, as a reactor's is.
+    @param limits: what clients may ask for.
+    @param refusal: makes the answer to a request that no resource gets to see, from the status that fits best
+        and one sentence: 400 (malformed or ambiguous), 405 (CONNECT), 413 (body over the limit), 414
+        (request line over the limit), 431 (headers over a limit), 503 (too many connections), 505
+        (another version of HTTP). It may choose another status. The connection is closed after it,
+        whatever it is.
     """
 
     noisy = False
-    #: For code that asks before it shows a client what went wrong.
+    # For code that asks before it shows a client what went wrong.
     displayTracebacks = False
     sessionFactory = Session
     _log = Logger()
@@ -85,15 +83,11 @@ class Site(Factory):
         return [b"http/1.1"]
 
     def shutdown(self, grace: float) -> Deferred[None]:
-        """
-        Take no more connections and requests, and get rid of those there are: idle connections at once,
+        """Take no more connections and requests, and get rid of those there are: idle connections at once,
         others after their answer.
 
-        Args:
-            grace: seconds after which the connections that are left are aborted.
-
-        Returns:
-            A Deferred that fires with None when no connection is left.
+        @param grace: seconds after which the connections that are left are aborted.
+        @return: A Deferred that fires with None when no connection is left.
         """
         self._stopping = True
         if not self._channels:
@@ -124,11 +118,9 @@ class Site(Factory):
         return session
 
     def getSession(self, uid: bytes) -> Session:
-        """
-        Give the session of that name.
+        """Give the session of that name.
 
-        Raises:
-            KeyError: there is none.
+        @raise KeyError: there is none.
         """
         return self.sessions[uid]
 

@@ -11,9 +11,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-#: Bytes of chunk extensions and trailers that a chunked body may carry besides its content.
+# Bytes of chunk extensions and trailers that a chunked body may carry besides its content.
 CHUNK_EXTRAS = 16_384
-#: Bytes of one line of a chunked body (size with extensions, or a trailer).
+# Bytes of one line of a chunked body (size with extensions, or a trailer).
 CHUNK_LINE = 4_096
 
 _TOKEN = rb"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
@@ -25,16 +25,15 @@ _HOST = re.compile(rb"[A-Za-z0-9\-._~%!$&'()*+,;=:\[\]]*")
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 _ABSOLUTE = re.compile(rb"(?i:https?)://[^/?]+")
 _CHUNK = re.compile(rb"([0-9A-Fa-f]{1,16})(;[\t\x20-\x7e\x80-\xff]*)?")
-#: What can never become part of a good head: controls, LF without CR, CR without LF.
+# What can never become part of a good head: controls, LF without CR, CR without LF.
 _GARBAGE = re.compile(rb"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]|(?<!\r)\n|\r(?!\n|\Z)")
 _CONTROLS = bytes([*range(0x09), *range(0x0A, 0x20), 0x7F])
-#: The headers that say where a request ends and what becomes of its connection.
+# The headers that say where a request ends and what becomes of its connection.
 _FRAMING = frozenset([b"host", b"content-length", b"transfer-encoding", b"connection", b"expect"])
 
 
 class Refused(Exception):
-    """
-    A request that is not going to be served, and whose connection ends with the answer.
+    """A request that is not going to be served, and whose connection ends with the answer.
 
     `status` is the HTTP status that fits best, `reason` one sentence for a person.
     """
@@ -46,8 +45,7 @@ class Refused(Exception):
 
 
 class Head(NamedTuple):
-    """
-    A request without its body.
+    """A request without its body.
 
     `target` is the origin form (or `*`), as it was sent; `fields` are the headers in order, names in lower
     case; `length` is the size of the body in bytes, None for a chunked one; `persistent` says that the client
@@ -71,19 +69,13 @@ def end_of_empty_lines(data: bytes) -> int:
 
 
 def find_head_end(data: bytes, seen: int, limit: int) -> int:
-    """
-    Find the end of the head that `data` begins with.
+    """Find the end of the head that `data` begins with.
 
-    Args:
-        data: what has arrived.
-        seen: how many bytes of it an earlier call has looked at in vain.
-        limit: how many bytes the request line and the headers may have together.
-
-    Returns:
-        The offset of the empty line's CRLF CRLF, -1 if it has not arrived.
-
-    Raises:
-        Refused: the head is too long, or cannot become a good one whatever follows.
+    @param data: what has arrived.
+    @param seen: how many bytes of it an earlier call has looked at in vain.
+    @param limit: how many bytes the request line and the headers may have together.
+    @return: The offset of the empty line's CRLF CRLF, -1 if it has not arrived.
+    @raise Refused: the head is too long, or cannot become a good one whatever follows.
     """
     end = data.find(b"\r\n\r\n", max(seen - 3, 0), limit)
     if end >= 0:
@@ -103,15 +95,11 @@ def find_head_end(data: bytes, seen: int, limit: int) -> int:
 
 
 def parse_head(data: bytes, limit: int) -> Head:
-    """
-    Understand a request's head.
+    """Understand a request's head.
 
-    Args:
-        data: the request line and the header lines, without the CRLF CRLF behind them.
-        limit: how many headers there may be.
-
-    Raises:
-        Refused: it is malformed, ambiguous, or has too many headers.
+    @param data: the request line and the header lines, without the CRLF CRLF behind them.
+    @param limit: how many headers there may be.
+    @raise Refused: it is malformed, ambiguous, or has too many headers.
     """
     first, *lines = data.split(b"\r\n")
     if len(data) - len(data.translate(None, _CONTROLS)) != 2 * len(lines):
@@ -194,7 +182,7 @@ def _field_name(name: bytes) -> bytes:
     return name.lower()
 
 
-#: Clients send the same few names all the time; the bounds keep what they cannot fill from growing.
+# Clients send the same few names all the time; the bounds keep what they cannot fill from growing.
 _known_name = lru_cache(maxsize=512)(_field_name)
 
 
@@ -253,13 +241,11 @@ class ChunkedBody:
         self._state = "size"
 
     def feed(self, data: bytes) -> int:
-        """
-        Take what belongs to the body from the beginning of `data`; return how many bytes that was.
+        """Take what belongs to the body from the beginning of `data`; return how many bytes that was.
 
         What is left when the body is not done (half a line) has to be given again, with more behind it.
 
-        Raises:
-            Refused: the coding is malformed (400), or the content is over the limit (413).
+        @raise Refused: the coding is malformed (400), or the content is over the limit (413).
         """
         at = 0
         while not self.done:

@@ -1,0 +1,258 @@
+"""Group commit: what goes into a batch, that one is in flight at a time, and who is answered when."""
+
+from __future__ import annotations
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import Clock
+from twisted.trial.unittest import SynchronousTestCase
+
+from tests.journal_contract import put
+from tests.store_harness import HeldJournal
+from txetcd import errors
+from txetcd.commands import Command, Delete
+from txetcd.committer import BATCH_CHARACTERS, BATCH_COMMANDS, Committer, Outcome
+from txetcd.errors import EtcdError
+from txetcd.journal import Batch, Journal
+from txetcd.journal.memory import MemoryJournal
+
+
+def refusal(reason: str) -> EtcdError:
+    return EtcdError(errors.RAFT_INTERNAL, reason, 7)
+
+
+class CommitterTestCase(SynchronousTestCase):
+    """A committer whose batches, once delivered, are answered with what is in `outcomes`: one each."""
+
+    def setUp(self) -> None:
+        self.clock = Clock()
+        self.delivered: list[Batch] = []
+        self.use(HeldJournal())
+
+    def use(self, journal: Journal) -> None:
+        self.committer = Committer(journal, self.clock, refusal)
+        self.successResultOf(journal.load(self.deliver))
+        if isinstance(journal, HeldJournal):
+            self.journal = journal
+
+    def deliver(self, position: int, batch: Batch) -> None:
+        self.delivered.append(batch)
+        for answer in self.committer.waiting_for(batch):
+            answer.callback(None)
+
+    def add(self, *keys: str) -> list[Deferred[Outcome]]:
+        return [self.committer.add(put(key)) for key in keys]
+
+    def turn(self) -> None:
+        """One turn of the reactor."""
+        self.clock.advance(0)
+
+    def keys(self, batch: Batch) -> str:
+        return " ".join(command.key for command in batch.commands if not hasattr(command, "keys"))
+
+
+class BatchTests(CommitterTestCase):
+    def test_one_turn_one_batch(self) -> None:
+        """The writes of one turn share a batch, in their order, and nothing goes out before its end."""
+        self.add("/b", "/a")
+        self.committer.add(Delete("/b", False, False, 1))
+        self.assertEqual(self.journal.held, [])
+        self.turn()
+        self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/b /a /b"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_one_in_flight(self) -> None:
+        """What comes meanwhile waits, and goes out together."""
+        self.add("/a")
+        self.turn()
+        for key in ("/b", "/c"):
+            self.add(key)
+            self.turn()
+        self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/a"])
+        self.journal.commit()
+        self.turn()
+        self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/b /c"])
+
+    def test_numbers(self) -> None:
+        """Each batch says whose it is and which; no two committers have the same name."""
+        for key in ("/a", "/b"):
+            self.add(key)
+            self.turn()
+            self.journal.commit()
+        first, second = self.delivered
+        self.assertEqual((first.origin, first.number + 1), (second.origin, second.number))
+        self.use(HeldJournal())
+        self.add("/c")
+        self.turn()
+        self.assertNotEqual(self.journal.held[0].origin, first.origin)
+
+    def test_limit_of_commands(self) -> None:
+        self.add(*(f"/{number}" for number in range(2 * BATCH_COMMANDS + 1)))
+        sizes = []
+        for _ in range(3):
+            self.turn()
+            sizes.append(len(self.journal.held[0].commands))
+            self.journal.commit()
+        self.turn()
+        self.assertEqual((sizes, self.journal.held), ([BATCH_COMMANDS, BATCH_COMMANDS, 1], []))
+
+    def test_limit_of_characters(self) -> None:
+        """No batch is longer than the limit by more than its last value; each has at least one."""
+        value = "x" * (BATCH_CHARACTERS // 2)
+        for size in (value, value, "y", value + value + value, "z"):
+            self.committer.add(put("/a", size))
+        sizes = []
+        for _ in range(3):
+            self.turn()
+            if not self.journal.held:
+                break
+            sizes.append(len(self.journal.held[0].commands))
+            self.journal.commit()
+        self.assertEqual(sizes, [3, 1, 1])
+
+    def test_others_are_not_ours(self) -> None:
+        """A batch of another origin with the number of ours answers nobody."""
+        (answer,) = self.add("/a")
+        self.turn()
+        self.journal.others(Batch("other", self.journal.held[0].number, (put("/x"),)))
+        self.assertNoResult(answer)
+        self.journal.commit()
+        self.successResultOf(answer)
+
+
+class AnswerTests(CommitterTestCase):
+    def test_answered_when_delivered(self) -> None:
+        answers = self.add("/a", "/b")
+        self.turn()
+        for answer in answers:
+            self.assertNoResult(answer)
+        self.journal.commit()
+        for answer in answers:
+            self.successResultOf(answer)
+
+    def test_failure(self) -> None:
+        """A batch that has no place is refused, each of its commands, and the next one goes out."""
+        answers = self.add("/a", "/b")
+        self.turn()
+        (later,) = self.add("/c")
+        self.journal.refuse("disk full")
+        for answer in answers:
+            error = self.failureResultOf(answer, EtcdError).value
+            self.assertEqual(error, EtcdError(errors.RAFT_INTERNAL, "disk full", 7))
+        self.turn()
+        self.journal.commit()
+        self.successResultOf(later)
+        self.assertEqual([self.keys(batch) for batch in self.delivered], ["/c"])
+
+    def test_given_up(self) -> None:
+        """A refused batch that turns up in the order after all answers nobody again."""
+        (answer,) = self.add("/a")
+        self.turn()
+        lost = self.journal.held[0]
+        self.journal.refuse("no answer")
+        self.failureResultOf(answer, EtcdError)
+        self.journal.others(lost)
+        self.assertEqual(self.delivered, [lost])
+
+    def test_write_in_an_answer(self) -> None:
+        """It goes into the next batch, also when the journal answers at once; no batch is empty."""
+        for journal in (HeldJournal(), MemoryJournal()):
+            self.use(journal)
+            self.delivered.clear()
+            answers: list[Deferred[Outcome]] = []
+            for key in ("/a", "/b"):
+                self.add(key)[0].addCallback(lambda _: answers.extend(self.add("/next")))
+            for _ in range(3):
+                self.turn()
+                if isinstance(journal, HeldJournal) and journal.held:
+                    journal.commit()
+            self.assertEqual([self.keys(batch) for batch in self.delivered], ["/a /b", "/next /next"])
+            self.assertEqual(len([self.successResultOf(answer) for answer in answers]), 2)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_write_after_a_refusal(self) -> None:
+        """One that is made in an answer of a batch that failed."""
+        (answer,) = self.add("/a")
+        again: list[Deferred[Outcome]] = []
+        answer.addErrback(lambda _: again.extend(self.add("/a")))
+        self.turn()
+        self.journal.refuse("disk full")
+        self.turn()
+        self.journal.commit()
+        self.successResultOf(again[0])
+
+    def test_journal_that_answers_at_once(self) -> None:
+        self.use(MemoryJournal())
+        answers = self.add(*(f"/{number}" for number in range(BATCH_COMMANDS + 1)))
+        self.turn()
+        self.turn()
+        for answer in answers:
+            self.successResultOf(answer)
+        self.assertEqual([len(batch.commands) for batch in self.delivered], [BATCH_COMMANDS, 1])
+
+
+class DrainTests(CommitterTestCase):
+    def test_nothing_pending(self) -> None:
+        self.successResultOf(self.committer.drain())
+
+    def test_pending(self) -> None:
+        """What waits for the end of the turn goes out at once, and all is answered before it fires."""
+        (answer,) = self.add("/a")
+        drained = self.committer.drain()
+        self.assertNoResult(drained)
+        self.journal.commit()
+        self.successResultOf(answer)
+        self.successResultOf(drained)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_flight_and_pending(self) -> None:
+        self.add("/a")
+        self.turn()
+        (answer,) = self.add("/b")
+        drained = self.committer.drain()
+        self.journal.commit()
+        self.assertNoResult(drained)
+        self.journal.commit()
+        self.successResultOf(answer)
+        self.successResultOf(drained)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_failure(self) -> None:
+        """What fails meanwhile is answered too."""
+        answers = self.add("/a")
+        self.turn()
+        answers += self.add("/b")
+        drained = self.committer.drain()
+        self.journal.refuse("disk full")
+        self.journal.refuse("disk full")
+        for answer in answers:
+            self.failureResultOf(answer, EtcdError)
+        self.successResultOf(drained)
+
+    def test_more_than_a_batch(self) -> None:
+        """All of it, also when the journal answers at once."""
+        commands: list[Command] = [put(f"/{number}") for number in range(2 * BATCH_COMMANDS + 1)]
+        for journal in (HeldJournal(), MemoryJournal()):
+            self.use(journal)
+            answers = [self.committer.add(command) for command in commands]
+            drained = self.committer.drain()
+            while isinstance(journal, HeldJournal) and journal.held:
+                journal.commit()
+            self.successResultOf(drained)
+            for answer in answers:
+                self.successResultOf(answer)
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_in_an_answer(self) -> None:
+        """It fires only when the batch whose answer it was called in is done with."""
+        for journal in (HeldJournal(), MemoryJournal()):
+            self.use(journal)
+            drained: list[Deferred[None]] = []
+            first, second = self.add("/a", "/b")
+            first.addCallback(lambda _: drained.append(self.committer.drain()))
+            first.addCallback(lambda _: self.assertNoResult(drained[0]))
+            self.turn()
+            if isinstance(journal, HeldJournal):
+                journal.commit()
+            self.successResultOf(first)
+            self.successResultOf(second)
+            self.successResultOf(drained[0])
