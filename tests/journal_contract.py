@@ -242,7 +242,7 @@ class JournalTests(TestCase):
         return recovered
 
     async def test_checkpoint(self) -> None:
-        """Rows are put, replaced and removed; directories are dropped with all below them and nothing else."""
+        """Rows are put, replaced and removed; directories are dropped with all below them, no more."""
         store = MiniStore()
         journal, _ = await self.opened(store)
         await journal.append(Batch("me", 1, (put("/a"),)))

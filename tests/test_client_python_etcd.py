@@ -6,6 +6,7 @@ import contextlib
 import importlib
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
 from typing import Any, TypeVar
 
@@ -274,7 +275,7 @@ class LockTests(PythonEtcdCase):
                     self.assertEqual(held, [name])
                     held.remove(name)
 
-        for finished in [self.in_thread(lambda name=name: work(name)) for name in ("one", "two")]:
+        for finished in [self.in_thread(partial(work, name)) for name in ("one", "two")]:
             finished.result(TIMEOUT)
         self.assertEqual(list(self.client.read("/_locks/job")._children), [])
 

@@ -154,20 +154,25 @@ class AnswerTests(CommitterTestCase):
         self.assertEqual(self.delivered, [lost])
 
     def test_write_in_an_answer(self) -> None:
-        """It goes into the next batch, also when the journal answers at once; no batch is empty."""
-        for journal in (HeldJournal(), MemoryJournal()):
-            self.use(journal)
-            self.delivered.clear()
-            answers: list[Deferred[Outcome]] = []
-            for key in ("/a", "/b"):
-                self.add(key)[0].addCallback(lambda _: answers.extend(self.add("/next")))
-            for _ in range(3):
-                self.turn()
-                if isinstance(journal, HeldJournal) and journal.held:
-                    journal.commit()
-            self.assertEqual([self.keys(batch) for batch in self.delivered], ["/a /b", "/next /next"])
-            self.assertEqual(len([self.successResultOf(answer) for answer in answers]), 2)
-            self.assertEqual(self.clock.getDelayedCalls(), [])
+        """It goes into the next batch; no batch is empty."""
+        self.write_in_an_answer()
+
+    def test_write_in_an_answer_at_once(self) -> None:
+        """The same where the journal delivers within append."""
+        self.use(MemoryJournal())
+        self.write_in_an_answer()
+
+    def write_in_an_answer(self) -> None:
+        answers: list[Deferred[Outcome]] = []
+        for answer in self.add("/a", "/b"):
+            answer.addCallback(lambda _: answers.extend(self.add("/next")))
+        for _ in range(3):
+            self.turn()
+            if self.journal.held:
+                self.journal.commit()
+        self.assertEqual([self.keys(batch) for batch in self.delivered], ["/a /b", "/next /next"])
+        self.assertEqual(len([self.successResultOf(answer) for answer in answers]), 2)
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_write_after_a_refusal(self) -> None:
         """One that is made in an answer of a batch that failed."""
@@ -244,15 +249,21 @@ class DrainTests(CommitterTestCase):
 
     def test_in_an_answer(self) -> None:
         """It fires only when the batch whose answer it was called in is done with."""
-        for journal in (HeldJournal(), MemoryJournal()):
-            self.use(journal)
-            drained: list[Deferred[None]] = []
-            first, second = self.add("/a", "/b")
-            first.addCallback(lambda _: drained.append(self.committer.drain()))
-            first.addCallback(lambda _: self.assertNoResult(drained[0]))
-            self.turn()
-            if isinstance(journal, HeldJournal):
-                journal.commit()
-            self.successResultOf(first)
-            self.successResultOf(second)
-            self.successResultOf(drained[0])
+        self.drain_in_an_answer()
+
+    def test_in_an_answer_at_once(self) -> None:
+        """The same where the journal delivers within append."""
+        self.use(MemoryJournal())
+        self.drain_in_an_answer()
+
+    def drain_in_an_answer(self) -> None:
+        drained: list[Deferred[None]] = []
+        first, second = self.add("/a", "/b")
+        first.addCallback(lambda _: drained.append(self.committer.drain()))
+        first.addCallback(lambda _: self.assertNoResult(drained[0]))
+        self.turn()
+        if self.journal.held:
+            self.journal.commit()
+        self.successResultOf(first)
+        self.successResultOf(second)
+        self.successResultOf(drained[0])

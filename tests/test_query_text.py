@@ -54,6 +54,8 @@ class FormTests(SynchronousTestCase):
             (b"a=%\xff\xfe", '"%\\xff\\xfe"'),
             (b"a=%\xc2\xa0", '"%\\u00a0"'),
             (b"a=%\xc3\xa9", '"%é"'),
+            (b"a=%\x80", '"%\\x80"'),
+            (b"a=%\xc2\x80", '"%\\u0080"'),
         ]
         for text, shown in table:
             self.assert_refused(f"invalid URL escape {shown}", text)
@@ -110,6 +112,7 @@ class ContentTypeTests(SynchronousTestCase):
         """A body that would be overlooked is refused; one that is not there does no harm."""
         form = "the body must be application/x-www-form-urlencoded"
         for content_type in (
+            b"text",
             b"text/plain",
             b"application/json; charset=utf-8",
             b"multipart/form-data; boundary=x",

@@ -2,18 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from twisted.trial.unittest import SynchronousTestCase
-
-from tests.journal_contract import put
-from tests.store_harness import HeldJournal, StoreTestCase, Told
-from txetcd.commands import Delete, Expire, evaluate
-from txetcd.expiry import Expirations
+from tests.store_harness import StoreTestCase, Told
+from txetcd.commands import Expire
 from txetcd.journal import Batch
 from txetcd.journal.memory import MemoryJournal
 from txetcd.store import EXPIRE_KEYS, LONGEST_SLEEP, RETRY, Store
-from txetcd.tree import EMPTY, SECOND, Dir, Tree
+from txetcd.tree import SECOND, Dir
 
 
 class ExpiryTests(StoreTestCase):
@@ -252,8 +246,10 @@ class HeldExpiryTests(StoreTestCase):
         count = 10_000
         for number in range(count):
             self.store.set(f"/{number % 100}/{number}", ttl=5)
-        while self.turn() or self.journal.held:
+        self.turn()
+        while self.journal.held:
             self.journal.commit()
+            self.turn()
         told, index = Told(), self.store.tree.index
         self.store.stream("/", told.notify, told.clear, recursive=True)
         self.advance(5)
@@ -342,49 +338,3 @@ class OverdueTests(StoreTestCase):
         self.clock.pump([RETRY, 0])
         self.journal.commit()
         self.assertIsNone(store.tree.find("/0"))
-
-
-class ExpirationsTests(SynchronousTestCase):
-    """The queue by itself: what it holds is bounded by the keys that have a ttl."""
-
-    def setUp(self) -> None:
-        self.expirations = Expirations()
-        self.tree: Tree = EMPTY
-
-    def put(self, key: str, expiration: int | None) -> None:
-        self.tree, events = evaluate(self.tree, put(key, "", expiration))
-        self.expirations.add(events[0], self.tree)
-
-    def test_refreshed_for_ever(self) -> None:
-        for number in range(10_000):
-            self.put("/a", 1000 + number)
-        self.assertLess(len(self.expirations._heap), 100)
-        self.assertEqual(self.expirations.next(), 10_999)
-        self.assertEqual(self.expirations.take(10_999, 9), ("/a",))
-        self.assertEqual(self.expirations.take(10_999, 9), ())
-
-    def test_directories_that_come_and_go(self) -> None:
-        """Keys that went with a directory above them do not pile up."""
-        for number in range(5000):
-            self.put(f"/d/{number}", 10**9)
-            self.tree, events = evaluate(self.tree, Delete("/d", False, True, 0))
-            self.expirations.add(events[0], self.tree)
-        self.assertLess(len(self.expirations._due), 3000)
-        self.assertLess(len(self.expirations._heap), 6100)
-
-    def test_take_and_rebuild(self) -> None:
-        for key, expiration in (("/c", 3), ("/a", 1), ("/b", 2), ("/d", 9), ("/e", None)):
-            self.put(key, expiration)
-        self.assertEqual(self.expirations.take(5, 2), ("/a", "/b"))
-        self.assertEqual(self.expirations.take(5, 2), ("/c",))
-        self.assertEqual(self.expirations.next(), 9)
-        self.expirations.rebuild()
-        self.assertEqual(self.expirations.take(5, 9), ("/a", "/b", "/c"))
-
-    def test_load(self) -> None:
-        """Directories too, and hidden keys, at any depth."""
-        for key, expiration in (("/a/b/_c", 3), ("/x", None), ("/d", 1)):
-            self.put(key, expiration)
-        loaded = Expirations()
-        loaded.load(self.tree)
-        self.assertEqual(loaded.take(5, 9), ("/d", "/a/b/_c"))

@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred
-from twisted.trial.unittest import SynchronousTestCase
 
 from tests.store_harness import StoreTestCase, Told
 from txetcd import errors
 from txetcd.errors import EtcdError
 from txetcd.events import Event
 from txetcd.store import Store
-from txetcd.tree import EMPTY
-from txetcd.watchers import Watcher, Watchers
+from txetcd.watchers import Watcher
 
 
 class WatchTestCase(StoreTestCase):
@@ -325,29 +323,3 @@ class EndTests(WatchTestCase):
             watch.addErrback(lambda failure: failure.trap(CancelledError))
             watch.cancel()
         self.assertEqual((store.watching, store._watchers._by_key), (0, {}))
-
-
-class WatchersTests(SynchronousTestCase):
-    """The collection by itself."""
-
-    def watcher(self, key: str) -> Watcher:
-        return Watcher(key, False, 0, lambda event: None, lambda: None)
-
-    def test_clear(self) -> None:
-        """All have ended then; ending one again is harmless, also when others have come since."""
-        watchers = Watchers()
-        first, second = self.watcher("/a"), self.watcher("/a")
-        watchers.add(first)
-        self.assertTrue(first.active)
-        self.assertEqual(watchers.clear(), [first])
-        self.assertEqual((first.active, len(watchers)), (False, 0))
-        watchers.add(second)
-        watchers.remove(first)
-        self.assertEqual((second.active, len(watchers)), (True, 1))
-
-    def test_concerned_is_a_copy(self) -> None:
-        watchers = Watchers()
-        watcher = self.watcher("/a")
-        watchers.add(watcher)
-        event = Event("set", 2, 0, EMPTY.root, None)
-        self.assertEqual(watchers.concerned(event, EMPTY), [])

@@ -107,9 +107,6 @@ class Server(Service):
         @raise StartError: when the data directory cannot be used.
         """
         super().startService()
-        settings = self._settings
-        if settings.force:
-            self.log.warn("--force: the data in {directory} are removed", directory=str(settings.data_dir))
         failures: list[Failure] = []
         self.store.startService()
         self.store.ready().addCallback(self._serve).addErrback(failures.append)
@@ -122,6 +119,10 @@ class Server(Service):
             if isinstance(port, FileDescriptor):
                 port.startReading()
         settings = self._settings
+        if settings.force:
+            self.log.warn(
+                "--force: the data in {directory} have been removed", directory=str(settings.data_dir)
+            )
         self.log.info(
             "txetcd {name}: {directory} at index {index}; clients are told {urls}",
             name=settings.name,
@@ -161,9 +162,9 @@ def endpoints(reactor: IServerReactor, settings: Settings) -> Iterator[tuple[str
     `CertificateOptions` around `tcp:`.
     """
     for address in settings.bind:
-        yield f"--bind-addr {_url(address)}", _endpoint(reactor, address, settings)
+        yield _url(address), _endpoint(reactor, address, settings)
     for description in settings.listen:
-        yield f"--listen {description}", _from_string(reactor, description)
+        yield description, _from_string(reactor, description)
 
 
 def _from_string(reactor: IServerReactor, description: str) -> IStreamServerEndpoint:
@@ -192,7 +193,8 @@ def _url(address: Address) -> str:
 def _cannot_listen(where: str, failure: Failure) -> str:
     error = failure.value
     reason = error.socketError.strerror if isinstance(error, CannotListenError) else str(error)
-    return f"{where} cannot be listened on: {reason}; stop what listens there, or choose another address"
+    remedy = "stop what listens there, or choose another --addr, --bind-addr or --listen"
+    return f"{where} cannot be listened on: {reason}; {remedy}"
 
 
 def refuse(status: int, reason: str) -> Refusal:

@@ -262,6 +262,7 @@ class Store(Service):
         """Write a command made of a cleaned key and the time."""
         try:
             command = make(clean_key(key), self.time())
+            _check_text(key, getattr(command, "value", ""))
         except EtcdError:
             return fail()
         return self.write(command)
@@ -459,6 +460,17 @@ class Store(Service):
 
     def _refuse(self, failure: Failure) -> None:
         raise self._unavailable(failure.getErrorMessage())
+
+
+def _check_text(*texts: str) -> None:
+    """Refuse what stands for no bytes, before a journal fails with it and with all that comes after.
+
+    @raise EtcdError: 209.
+    """
+    try:
+        "".join(texts).encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        raise EtcdError(errors.INVALID_FIELD, "a lone surrogate is no text") from None
 
 
 def _expiration(now: int, ttl: int | None) -> int | None:

@@ -16,13 +16,13 @@ from tests.reference.conversation import FORM, KEYS, Pause, Request, Step
 Item = TypeVar("Item")
 
 # Keys by the ways to write them in a URL.
-_NAMES = ("a", "b", "ab", "_h")
+_NAMES = ("a", "a", "a", "b", "b", "ab", "_h")
 _ODD_NAMES = (
     *("%61", "B", "a%20", "+", "%2B", "a;b", "a:b@c,d", "a&b=c", "%3F", "%23x", "%25", "%2561", "a%2Fb", "~", "__"),
     *("...", "..a", ".a", "a.", "%0A", "%7F", "%C2%85", "%E2%80%A8", "%3Ca%3E%26", "%22%5C", "[a]^|`", "a_h"),
     *("\u00fc", "%C3%BC", "%c3%bc", "\u4f60", "%F0%9F%98%80", "%FF", "%c3", "\udcfe", "%ED%A0%80", "n" * 300),
 )
-_VALUES = ("x", "y", "z")
+_VALUES = ("x", "x", "x", "y")
 _ODD_VALUES = (
     *("", "", "1", "true", "%3Ca%20href%3D%22%22%3E%26", "a+b", "%2B", "%00%01%1F", "%FF%FE", "\u00fc", "%E2%80%A8"),
     *("a=b", "\udcff", '"\\', "%C3%28", "%F0%9F%98%80", "a/b?c#d", "l" * 3000, "%0D%0A"),
@@ -65,6 +65,7 @@ class Generator:
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
         self._ttls: tuple[str, ...] = _TTLS
+        self._recent: list[str] = []
         self._fillings: dict[str, Callable[[], str]] = {
             "{value}": self._value,
             "{ttl}": self._ttl,
@@ -73,12 +74,12 @@ class Generator:
             "{past}": self._past,
         }
 
-    def sequence(self, length: int = 60) -> list[Step]:
+    def sequence(self, length: int = 100) -> list[Step]:
         """A sequence in which nothing expires."""
         self._ttls = _TTLS
         return [self._request() for _ in range(length)]
 
-    def expiring(self, length: int = 60) -> list[Step]:
+    def expiring(self, length: int = 100) -> list[Step]:
         """A sequence in which keys expire; it takes some seconds."""
         steps: list[Step] = []
         for _ in range(2):
@@ -97,8 +98,9 @@ class Generator:
     def _request(self) -> Request:
         return self._pick(
             (26, self._put),
+            (8, self._follow_up),
             (5, self._post),
-            (14, self._delete),
+            (9, self._delete),
             (14, self._get),
             (3, self._head),
             (8, self._watch),
@@ -136,15 +138,30 @@ class Generator:
             )
         )
 
+    def _follow_up(self) -> Request:
+        """A condition that is likely to hold, as the path is that of the last request."""
+        arguments = self._pick(
+            (3, "prevIndex={index}&value={value}"),
+            (3, "prevValue={value}&value={value}"),
+            (1, "prevIndex={index}&prevValue={value}&value={value}&ttl={ttl}"),
+            (2, "refresh=true&ttl={ttl}&prevValue={value}"),
+            (2, "refresh=true&ttl={ttl}&prevIndex={index}"),
+            (1, "prevExist=true&value={value}"),
+        )
+        path = self._recent[-1] if self._recent else self._path()
+        if self._chance(0.3):
+            return self._asked("DELETE", self._pick((1, "prevIndex={index}"), (1, "prevValue={value}")), path)
+        return self._written(arguments, path=path)
+
     def _post(self) -> Request:
         arguments = self._pick((4, "value={value}"), (1, "dir=true"), (1, "value={value}&ttl={ttl}"), (1, ""))
         return self._written(arguments, "POST")
 
     def _delete(self) -> Request:
         arguments = self._pick(
-            (4, ""),
+            (3, ""),
             (3, "dir=true"),
-            (4, "recursive=true"),
+            (2, "recursive=true"),
             (1, "dir=true&recursive=true"),
             (2, "prevValue={value}"),
             (2, "prevIndex={near}"),
@@ -198,21 +215,23 @@ class Generator:
 
     # Parts of requests
 
-    def _asked(self, method: str, arguments: str) -> Request:
+    def _asked(self, method: str, arguments: str, path: str | None = None) -> Request:
         """A request without a form; a body that comes all the same is not looked at."""
         headers: tuple[tuple[str, str], ...] = ()
         body = None
         if method == "DELETE" and self._chance(0.05):
             headers = (("Content-Type", self._random.choice((FORM, "text/plain", "bad type"))),)
             body = self._random.choice(("prevValue=nomatch", "recursive=bad", "%zz", ""))
-        return Request(method, self._target(self._noisy(self._filled(arguments))), headers, body)
+        return Request(method, self._target(self._noisy(self._filled(arguments)), path), headers, body)
 
-    def _written(self, arguments: str, method: str = "PUT") -> Request:
+    def _written(self, arguments: str, method: str = "PUT", path: str | None = None) -> Request:
         """A PUT or POST with its arguments in the query, in a form, or in both."""
+        if self._ttls is _SHORT_TTLS and self._chance(0.5):
+            arguments += "&ttl={ttl}"
         pairs = self._noisy(self._filled(arguments))
         how = self._random.random()
         if how < 0.4:
-            return Request(method, self._target(pairs), *self._no_form())
+            return Request(method, self._target(pairs, path), *self._no_form())
         query: list[str] = []
         if how < 0.6:
             cut = self._random.randint(0, len(pairs))
@@ -226,7 +245,7 @@ class Generator:
         if self._chance(0.1) and "{" not in body and body:
             size = len(body.encode("utf-8", "surrogateescape"))
             headers, body = (*headers, ("Transfer-Encoding", "chunked")), f"{size:x}\r\n{body}\r\n0\r\n\r\n"
-        return Request(method, self._target(query), headers, body)
+        return Request(method, self._target(query, path), headers, body)
 
     def _no_form(self) -> tuple[tuple[tuple[str, str], ...], str | None]:
         if self._chance(0.05):
@@ -249,7 +268,7 @@ class Generator:
     def _filled(self, arguments: str) -> list[str]:
         """The arguments of a template, one by one."""
         pairs = []
-        for pair in arguments.split("&") if arguments else ():
+        for pair in arguments.strip("&").split("&") if arguments else ():
             name, _, value = pair.partition("=")
             if value == "true" and self._chance(0.1):
                 value = self._random.choice((*_TRUE, *_FALSE))
@@ -275,16 +294,27 @@ class Generator:
             return f"{{index-{self._random.choice((0, 998, 999, 1000, 1001))}}}"
         return f"{{index-{self._random.randrange(30)}}}"
 
-    def _target(self, pairs: list[str]) -> str:
-        return KEYS + self._path() + ("?" + "&".join(pairs) if pairs or self._chance(0.02) else "")
+    def _target(self, pairs: list[str], path: str | None = None) -> str:
+        path = self._path() if path is None else path
+        return KEYS + path + ("?" + "&".join(pairs) if pairs or self._chance(0.02) else "")
 
     def _path(self) -> str:
-        if self._chance(0.04):
+        """A path: of late, near one of late, or any."""
+        if self._chance(0.03):
             return self._random.choice(("", "/"))
         path = ""
-        for _ in range(self._pick((9, 1), (7, 2), (3, 3), (1, 4))):
-            path += "%2F" if path and self._chance(0.02) else "/"
-            path += self._name()
+        if self._recent and self._chance(0.6):
+            path = self._random.choice(self._recent)
+            near = self._random.random()
+            if near < 0.15:
+                path = path.rpartition("/")[0] or path
+            elif near < 0.3:
+                path += "/" + self._name()
+        else:
+            for _ in range(self._pick((9, 1), (7, 2), (3, 3), (1, 4))):
+                path += "%2F" if path and self._chance(0.02) else "/"
+                path += self._name()
+        self._recent = [*self._recent[-3:], path]
         return path + ("/" if self._chance(0.03) else "")
 
     def _name(self) -> str:
