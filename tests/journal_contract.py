@@ -263,18 +263,20 @@ class JournalTests(TestCase):
         self.assertEqual((recovered.tree.index, recovered.tree.raft_index), (8, 9))
 
     async def test_checkpoint_keeps_what_is_recent(self) -> None:
-        """Events before the oldest go, and the log up to the position."""
+        """Events before the oldest go, those of earlier checkpoints too, and the log up to the position."""
         store = MiniStore(history_size=3)
         journal, _ = await self.opened(store)
-        for number in range(4):
+        checkpoints = []
+        for number in range(5):
             await journal.append(Batch("me", number, (put(f"/{number}"),)))
-        first = store.checkpoint(store.delivered[2][0])
-        await journal.append(Batch("me", 4, (put("/4"),)))
-        recovered = await self.checkpointed(journal, first)
+            if number in (1, 3):
+                checkpoints.append(store.checkpoint(store.delivered[-1][0]))
+        recovered = await self.checkpointed(journal, *checkpoints)
+        first, second = checkpoints
         self.assertEqual([event.index for event in recovered.events], [3, 4, 5])
-        self.assertEqual(recovered.events, first.events)
-        numbers = [position for position, _ in recovered.log]
-        self.assertEqual(numbers, [position for position, _ in store.delivered[3:]])
+        self.assertEqual(recovered.events, [*first.events[1:], *second.events])
+        places = [position for position, _ in recovered.log]
+        self.assertEqual(places, [position for position, _ in store.delivered[4:]])
 
     async def test_unfinished_checkpoint(self) -> None:
         """A journal that is closed before a checkpoint was written is whole without it."""

@@ -166,6 +166,22 @@ class FullDiskTests(SQLiteTestCase):
         self.assertEqual(content(again.tree), content(store.tree))
         self.assertEqual([batch.number for _, batch in store.delivered], [1, 4])
 
+    async def test_failure_within_a_transaction(self) -> None:
+        """One that SQLite leaves open is rolled back."""
+        journal, _ = await self.opened(MiniStore())
+        connection = journal._connection
+        assert connection is not None
+        connection.execute(
+            "CREATE TEMP TRIGGER fail AFTER INSERT ON main.log BEGIN SELECT RAISE(FAIL, 'no'); END"
+        )
+        with self.assertRaises(JournalError):
+            await journal.append(Batch("me", 1, (put("/a"),)))
+        connection.execute("DROP TRIGGER fail")
+        await journal.append(Batch("me", 2, (put("/b"),)))
+        await journal.close()
+        (entry,) = self.recovered().log
+        self.assertEqual(entry[1].commands, (put("/b"),))
+
     async def test_full_with_a_checkpoint(self) -> None:
         """The checkpoint fails with the batch it rides along with, and comes with the next."""
         store = MiniStore()

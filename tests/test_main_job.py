@@ -185,7 +185,7 @@ class StartTests(EndToEndCase):
         listen = (f"--listen=unix:{path}", f"--listen=tcp:{free_port()}:interface=127.0.0.1")
         for _ in range(2):
             server = self.start(*listen, command=CONSOLE_SCRIPT)
-            server.wait_for("--listen tcp:")
+            server.wait_for("Serving on tcp:")
             server.port = int(listen[1].split(":")[1])
             server.request("PUT", "/v2/keys/a", value="1")
             connection = HTTPConnection("localhost", timeout=TIMEOUT)

@@ -316,6 +316,9 @@ class Store(Service):
                 # An earlier watcher may have ended a later one.
                 if watcher.active:
                     self._tell(watcher.notify, event)
+            if len(events) > 1:
+                # Of keys that run out together, each finds those before it gone already.
+                before = Tree(before.open(event.key).remove(), event.index, before.raft_index)
         return events[-1] if events else None
 
     def _checkpoint(self, position: int) -> None:
