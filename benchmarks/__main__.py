@@ -1,8 +1,8 @@
 """Runs txetcd and the real etcd alternately under the same load, and prints both and their ratio.
 
-Both keep their data in directories of the same file system and synchronise each write before it is answered.  The
-load comes from `wrk`, in a process of its own; both servers are plain HTTP on loopback.  A ratio over 1 is in
-txetcd's favour.
+Both keep their data in directories of the same file system and synchronise each write before it is answered.
+The load comes from `wrk`, in a process of its own; both servers are plain HTTP on loopback.  A ratio over 1
+is in txetcd's favour.
 """
 
 from __future__ import annotations

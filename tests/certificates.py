@@ -15,13 +15,13 @@ from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 SERVER = ExtendedKeyUsageOID.SERVER_AUTH
 CLIENT = ExtendedKeyUsageOID.CLIENT_AUTH
-PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey
-PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
+PrivateKey = ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey | ed25519.Ed25519PrivateKey
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
 
 LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
@@ -69,14 +69,40 @@ class Authority(Credentials):
         builder = _builder(name, _name(name), key.public_key(), key.public_key(), BEGIN, END)
         return cls(_as_authority(builder).sign(key, hashes.SHA256()), key)
 
-    def intermediate(self, name: str) -> Authority:
-        """Make a CA called `name` that this one has signed; what it issues carries it in the chain."""
+    def intermediate(
+        self, name: str, *, path_length: int | None = None, end: datetime.datetime = END
+    ) -> Authority:
+        """Make a CA called `name` that this one has signed; what it issues carries it in the chain.
+
+        `path_length` is how many CAs there may be below it, `end` the end of its validity.
+        """
         key = _new_key()
         builder = _builder(
-            name, self.certificate.subject, key.public_key(), self.key.public_key(), BEGIN, END
+            name, self.certificate.subject, key.public_key(), self.key.public_key(), BEGIN, end
         )
-        certificate = _as_authority(builder).sign(self.key, hashes.SHA256())
+        certificate = _as_authority(builder, path_length).sign(self.key, hashes.SHA256())
         return Authority(certificate, key, (certificate, *self.chain))
+
+    def revoke(
+        self,
+        *revoked: x509.Certificate | int,
+        begin: datetime.datetime = BEGIN,
+        end: datetime.datetime = END,
+        issuer: x509.Name | None = None,
+    ) -> x509.CertificateRevocationList:
+        """Make a list that revokes certificates or serial numbers, and calls itself that of `issuer`."""
+        builder = (
+            x509.CertificateRevocationListBuilder()
+            .issuer_name(issuer or self.certificate.subject)
+            .last_update(begin)
+            .next_update(end)
+            .add_extension(x509.CRLNumber(1), critical=False)
+        )
+        for each in revoked:
+            serial = each if isinstance(each, int) else each.serial_number
+            entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(begin).build()
+            builder = builder.add_revoked_certificate(entry)
+        return builder.sign(self.key, hashes.SHA256())
 
     def issue(
         self,
@@ -149,9 +175,11 @@ def _builder(
     )
 
 
-def _as_authority(builder: x509.CertificateBuilder) -> x509.CertificateBuilder:
+def _as_authority(
+    builder: x509.CertificateBuilder, path_length: int | None = None
+) -> x509.CertificateBuilder:
     return builder.add_extension(
-        x509.BasicConstraints(ca=True, path_length=None), critical=True
+        x509.BasicConstraints(ca=True, path_length=path_length), critical=True
     ).add_extension(_key_usage(authority=True), critical=True)
 
 

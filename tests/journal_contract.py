@@ -11,9 +11,22 @@ from collections.abc import Sequence
 from twisted.internet.defer import Deferred, gatherResults
 from twisted.trial.unittest import TestCase
 
-from tests.properties import KEYS, KINDS, START, VALUES, Step, do, rows
+from tests.properties import KEYS, KINDS, START, VALUES, Step, rows
+from txetcd.auth import Auth
+from txetcd.auth_commands import (
+    AuthCommand,
+    CreateRole,
+    CreateUser,
+    DeleteRole,
+    DeleteUser,
+    DisableAuth,
+    EnableAuth,
+    UpdateRole,
+    UpdateUser,
+)
 from txetcd.changes import Changes
-from txetcd.commands import Command, Create, Delete, Expire, Set
+from txetcd.commands import AnyCommand, Create, Delete, Expire, Set, evaluate, refused
+from txetcd.errors import RefusedError
 from txetcd.events import Event, History
 from txetcd.journal import Batch, Checkpoint, Journal, Recovered
 from txetcd.tree import EMPTY, SECOND, Dir, File, Node, Tree, bare, listing_json
@@ -33,9 +46,9 @@ def file(key: str, value: str, index: int, expiration: int | None = None) -> Fil
     return File(key, value, index, index, expiration)
 
 
-def content(tree: Tree) -> tuple[dict[str, Node], int, int, str]:
+def content(tree: Tree) -> tuple[dict[str, Node], int, int, Auth, str]:
     """All that a tree holds, hidden nodes too, and what is visible of it."""
-    return rows(tree), tree.index, tree.raft_index, "".join(listing_json(tree.root, START, True))
+    return rows(tree), tree.index, tree.raft_index, tree.auth, "".join(listing_json(tree.root, START, True))
 
 
 class MiniStore:
@@ -46,11 +59,13 @@ class MiniStore:
         self.history = History(history_size)
         self.changes = Changes()
         self.since = EMPTY.index
+        self.written_auth = EMPTY.auth
         self.delivered: list[tuple[int, Batch]] = []
 
     def recover(self, recovered: Recovered) -> None:
         self.tree = recovered.tree
         self.since = recovered.tree.index
+        self.written_auth = recovered.tree.auth
         for event in recovered.events:
             self.history.add(event)
         for _, batch in recovered.log:
@@ -60,11 +75,13 @@ class MiniStore:
         self.delivered.append((position, batch))
         self.evaluate(batch.commands)
 
-    def evaluate(self, commands: Sequence[Command]) -> None:
+    def evaluate(self, commands: Sequence[AnyCommand]) -> None:
         for command in commands:
-            moment = do(self.tree, command)
-            self.tree = moment.after
-            for event in moment.events:
+            try:
+                self.tree, events = evaluate(self.tree, command)
+            except RefusedError:
+                self.tree, events = refused(self.tree), []
+            for event in events:
                 self.history.add(event)
                 self.changes.add(event)
 
@@ -75,7 +92,11 @@ class MiniStore:
         events = list(self.history.since(first, self.tree.index))
         self.since = self.tree.index
         tree = self.tree
-        return Checkpoint(position, tree.index, tree.raft_index, dropped, removed, changed, events, oldest)
+        auth = None if tree.auth is self.written_auth else tree.auth
+        self.written_auth = tree.auth
+        return Checkpoint(
+            position, tree.index, tree.raft_index, dropped, removed, changed, events, oldest, auth
+        )
 
     def events(self) -> list[Event]:
         return list(self.history.since(self.history.oldest(self.tree.index), self.tree.index))
@@ -93,6 +114,25 @@ def random_step(rng: random.Random) -> Step:
         dir=rng.random() < 0.4,
         flag=rng.random() < 0.6,
         pause=rng.choice([0, 1, SECOND]),
+    )
+
+
+def random_change(rng: random.Random) -> AuthCommand:
+    """A change of users or roles; it may be refused."""
+    user, role = rng.choice(["root", "u", BINARY]), rng.choice(["guest", "r", BINARY])
+    names, more = rng.choice([None, (), ("r",), ("r", BINARY)]), rng.choice([(), ("/a/*",), ("/a/*", BINARY)])
+    return rng.choice(
+        [
+            CreateUser(user, "secret", names),
+            UpdateUser(user, "", names or (), ()),
+            UpdateUser(user, rng.choice(["", "another"]), (), names or ()),
+            DeleteUser(user),
+            CreateRole(role, names, more),
+            UpdateRole(role, more, (), (), names or ()),
+            DeleteRole(role),
+            EnableAuth(),
+            DisableAuth(),
+        ]
     )
 
 
@@ -278,6 +318,30 @@ class JournalTests(TestCase):
         places = [position for position, _ in recovered.log]
         self.assertEqual(places, [position for position, _ in store.delivered[4:]])
 
+    async def test_users(self) -> None:
+        """Users and roles are kept: in the log, in a checkpoint, and over another that does not name them."""
+        store = MiniStore()
+        journal, _ = await self.opened(store)
+        changes: list[AnyCommand] = [
+            CreateUser("root", "secret", None),
+            CreateUser(BINARY, "secret", ("none", BINARY)),
+            CreateRole(BINARY, ("/a/*", BINARY), None),
+            CreateRole("empty", (), ()),
+            EnableAuth(),
+        ]
+        await journal.append(Batch("me", 1, (*changes, put("/a"))))
+        position, auth = store.delivered[0][0], store.tree.auth
+        first, second = store.checkpoint(position), store.checkpoint(position + 1)
+        self.assertTrue(auth.enabled)
+        self.assertEqual((first.auth, second.auth), (auth, None))
+        journal, again, recovered = await self.reopened(journal)
+        self.assertEqual(list(recovered.log[0][1].commands[:-1]), changes)
+        self.assertEqual(again.tree.auth, auth)
+        recovered = await self.checkpointed(journal, first, second)
+        self.assertEqual(recovered.tree.auth, auth)
+        self.assertEqual(recovered.tree.auth.user(BINARY).roles, ("none", BINARY))
+        self.assertEqual(recovered.tree.auth.role("empty").write, ())
+
     async def test_unfinished_checkpoint(self) -> None:
         """A journal that is closed before a checkpoint was written is whole without it."""
         store = MiniStore()
@@ -298,11 +362,12 @@ class JournalTests(TestCase):
         done: Deferred[None] | None = None
         position, time, cut = 0, START, 0
         for number in range(60):
-            commands: list[Command] = []
+            commands: list[AnyCommand] = []
             for _ in range(rng.randint(1, 5)):
                 step = random_step(rng)
                 time += step.pause
-                commands.append(step.command(whole.tree, time))
+                is_change = rng.random() < 0.2
+                commands.append(random_change(rng) if is_change else step.command(whole.tree, time))
                 whole.evaluate(commands[-1:])
             await journal.append(Batch("me", number, tuple(commands)))
             position = store.delivered[-1][0]

@@ -19,8 +19,8 @@ OPTIONS = {name: option for option in options.TABLE for name in (option.name, *o
 # Options of other programs that the text names: curl's, openssl's and twistd's.
 FOREIGN = frozenset("--cacert --cert-type -days -k -newkey --logfile --syslog".split())
 
-# The errors that a client of this server never gets: there are no users, and a stop ends watches otherwise.
-UNUSED = frozenset([errors.UNAUTHORIZED, errors.WATCHER_CLEARED])
+# The error that a client of this server never gets: a stop ends watches otherwise.
+UNUSED = frozenset([errors.WATCHER_CLEARED])
 
 
 def anchors(path: Path) -> set[str]:

@@ -78,12 +78,27 @@ class DamageTests(SQLiteTestCase):
     async def test_no_state(self) -> None:
         await self.assert_noticed("DELETE FROM state", "table state is empty")
 
+    async def test_auth(self) -> None:
+        """Whoever damages this table does not let everybody in."""
+        await self.assert_noticed(
+            "UPDATE auth SET auth = replace(auth, 'false', 'true')",
+            "a row of table auth does not match its checksum",
+        )
+        await self.assert_noticed("DELETE FROM auth", "table auth is empty")
+
     async def test_missing_batch(self) -> None:
         """The first after the checkpoint, and one in the middle."""
         for position in (2, 3):
             await self.assert_noticed(
                 f"DELETE FROM log WHERE position = {position}", f"batch {position} is missing"
             )
+
+    async def test_missing_event(self) -> None:
+        """The latest is always kept."""
+        await self.assert_noticed(
+            "DELETE FROM event WHERE store_index = (SELECT max(store_index) FROM event)",
+            "an event is missing",
+        )
 
     async def test_missing_table(self) -> None:
         await self.filled()

@@ -118,7 +118,15 @@ class DocumentedCommandsTests(CurlCase):
     def test_plain_http_on_the_tls_port(self) -> None:
         self.serve(GUARDED_SERVER)
         ended = self.curl(CURL.replace("https://", "http://"))
-        self.assertEqual((ended.returncode, ended.stdout), (52, ""), ended.stderr)
+        said = "This port speaks HTTPS: write https:// in front of the address.\n"
+        self.assertEqual((ended.returncode, ended.stdout), (0, said), ended.stderr)
+        self.assertIn("< HTTP/1.1 400 Bad Request", ended.stderr)
+
+    def test_tls_on_the_plain_port(self) -> None:
+        self.start(f"--addr=127.0.0.1:{self.port}")
+        ended = self.curl(CURL)
+        self.assertEqual((ended.returncode, ended.stdout), (35, ""), ended.stderr)
+        self.assertIn("wrong version number", ended.stderr)
 
     def test_console_script_with_the_options_of_etcd(self) -> None:
         arguments = GUARDED_SERVER.partition(" txetcd ")[2].replace(" --", " -")

@@ -130,6 +130,8 @@ class InstallTests(PackagingCase):
         version = f"txetcd {txetcd.__version__}\n"
         self.assertEqual(self.run_python(python, "-c", twistd, "txetcd", "--version"), version)
         self.assertEqual(self.run_python(str(home / "bin" / "txetcd"), "--version"), version)
+        version = f"txetcd-ca {txetcd.__version__}\n"
+        self.assertEqual(self.run_python(str(home / "bin" / "txetcd-ca"), "--version"), version)
 
     def test_wheel(self) -> None:
         self.install(str(self.build("wheel")))

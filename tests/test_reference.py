@@ -20,6 +20,7 @@ from tests.http_harness import Response, conversation, parse_response
 from tests.reference.conversation import Answer, hold, play
 from tests.reference.differences import DIFFERENCES, Ours
 from tests.reference.scripts import CONVERSATIONS
+from txetcd import passwords
 from txetcd.journal.memory import MemoryJournal
 from txetcd.resources.api import API
 from txetcd.server import refuse
@@ -89,6 +90,7 @@ class _Conversations(SynchronousTestCase):
         raise NotImplementedError
 
     def setUp(self) -> None:
+        self.patch(passwords, "LOG_N", 4)
         self.server = Txetcd(self.make_site)
         self.addCleanup(self.server.store.stopService)
 

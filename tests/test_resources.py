@@ -51,7 +51,12 @@ class ServerTestCase(SynchronousTestCase):
     def ask(self, method: str, target: str, body: str | None = None, headers: Any = ()) -> Response:
         """One request on a connection of its own, answered once the store has been."""
         talk = self.connect()
-        talk.begin(method, target, [*headers, *(FORM if body is not None else [])], body and body.encode())
+        talk.begin(
+            method,
+            target,
+            [*headers, *(FORM if body is not None else [])],
+            None if body is None else body.encode(),
+        )
         self.clock.advance(0)
         response = talk.response()
         assert response is not None, talk.transport.received

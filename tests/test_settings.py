@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txetcd.settings import Address, Settings, build, foreign, options
 from txetcd.settings.options import SettingsError, parse_arguments, parse_environment, parse_file
+from txetcd.tls.policy import SUITES, Policy
 
 HERE = Path("/somewhere")
 TLS = ("--cert-file", "a.crt", "--key-file", "a.key")
@@ -44,10 +45,15 @@ class DefaultsTests(SettingsCase):
                 force=False,
                 bind=(Address("127.0.0.1", 4001, False),),
                 listen=(),
+                metrics=(),
                 advertise_client_urls=("http://127.0.0.1:4001",),
                 cert_file=None,
                 key_file=None,
                 ca_file=None,
+                crl_file=None,
+                close_revoked=False,
+                policy=Policy(),
+                handshake_timeout=10.0,
                 cors=(),
                 max_request_bytes=1_572_864,
                 max_header_bytes=65_536,
@@ -366,6 +372,7 @@ class TLSTests(SettingsCase):
             "--ca-file=ca",
             "--listen-client-urls=https://127.0.0.1:1,http://127.0.0.1:2",
             "--listen=ssl:3",
+            "--listen=mtls:4",
             *TLS,
         )
         self.assertEqual(
@@ -375,6 +382,69 @@ class TLSTests(SettingsCase):
                 "ssl:3 asks no client for a certificate",
             ),
         )
+
+    def test_revoked_certificates(self) -> None:
+        made = settings("--client-crl-file=crl", "--close-revoked", "--ca-file=ca", *TLS)
+        self.assertEqual((made.crl_file, made.close_revoked), (HERE / "crl", True))
+        self.assert_refused("--close-revoked: needs what is revoked", "--close-revoked", "--ca-file=ca", *TLS)
+
+    def test_names_of_clients(self) -> None:
+        made = settings(
+            "--client-cert-allowed-cn=alice, bob",
+            "--client-cert-allowed-hostname=a.example.org,192.0.2.1,::1",
+            "--ca-file=ca",
+            *TLS,
+        )
+        self.assertEqual(made.policy.common_names, ("alice", "bob"))
+        self.assertEqual(made.policy.host_names, ("a.example.org", "192.0.2.1", "::1"))
+        for name in ("client-cert-allowed-cn", "client-cert-allowed-hostname"):
+            self.assert_refused(f"--{name}: needs the CA", f"--{name}=a", *TLS)
+            self.assert_refused(f"--{name} a,: must be a list", f"--{name}=a,", "--ca-file=ca", *TLS)
+        for host in ("a:1", "a/b", "[::1]:1", "300.1.1.1"):
+            self.assert_refused(
+                "must be host names or IP addresses", f"--client-cert-allowed-hostname={host}"
+            )
+
+    def test_versions(self) -> None:
+        self.assertEqual(settings("--tls-min-version=TLS1.3", *TLS).policy.minimum, "TLS1.3")
+        for text in ("TLS1.1", "1.2", "tls1.2"):
+            self.assert_refused("must be TLS1.2 or TLS1.3", f"--tls-min-version={text}", *TLS)
+
+    def test_cipher_suites(self) -> None:
+        """By the names of IANA, Go and OpenSSL."""
+        made = settings(
+            "--cipher-suites",
+            "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305,"
+            "ECDHE-ECDSA-AES256-GCM-SHA384,TLS_AES_128_GCM_SHA256",
+            *TLS,
+        )
+        self.assertEqual(
+            [suite.name for suite in made.policy.suites],
+            [
+                "ECDHE-RSA-AES128-GCM-SHA256",
+                "ECDHE-RSA-CHACHA20-POLY1305",
+                "ECDHE-ECDSA-AES256-GCM-SHA384",
+                "TLS_AES_128_GCM_SHA256",
+            ],
+        )
+        self.assertEqual(len(made.policy.offered("TLS1.2")), 3)
+        only_old = settings("--cipher-suites=ECDHE-RSA-AES128-GCM-SHA256", *TLS).policy
+        self.assertEqual(len(only_old.offered("TLS1.3")), 3)
+        self.assertEqual(len(SUITES), 9)
+        for text in ("ALL", "TLS_RSA_WITH_AES_128_CBC_SHA", "DHE-RSA-AES128-GCM-SHA256", "ALL@SECLEVEL=0"):
+            self.assert_refused(f"{text} is none", f"--cipher-suites={text}", *TLS)
+
+    def test_handshake_timeout(self) -> None:
+        self.assertEqual(settings("--tls-handshake-timeout=2.5").handshake_timeout, 2.5)
+        self.assert_refused("from 0.1 to 3600", "--tls-handshake-timeout=0")
+
+    def test_metrics_urls(self) -> None:
+        made = settings("--listen-metrics-urls=http://0.0.0.0:2381,https://[::1]:2382", *TLS)
+        self.assertEqual(made.metrics, (Address("0.0.0.0", 2381, False), Address("::1", 2382, True)))
+        self.assertEqual(made.bind, (Address("127.0.0.1", 4001, True),))
+        self.assertEqual(made.advertise_client_urls, ("https://127.0.0.1:4001",))
+        self.assert_refused("https:// needs a certificate", "--listen-metrics-urls=https://127.0.0.1:1")
+        self.assert_refused("choose another port", "--listen-metrics-urls=http://127.0.0.1:4001")
 
 
 class ForeignTests(SettingsCase):
@@ -389,7 +459,7 @@ class ForeignTests(SettingsCase):
             self.assertEqual(made.warnings, (f"{dashes}{name} is ignored: it means nothing to txetcd",))
 
     def test_others_are_refused(self) -> None:
-        for name in ("peers", "peers-file", "discovery", "proxy", "peer-cert-file", "client-crl-file"):
+        for name in ("peers", "peers-file", "discovery", "proxy", "peer-cert-file", "tls-max-version"):
             self.assert_refused(f"--{name}: ", f"-{name}", "x")
         self.assert_refused("--auto-tls: txetcd makes no certificates", "--auto-tls")
 
@@ -426,4 +496,8 @@ SAMPLES = {
     "advertise-client-urls": "http://127.0.0.1:1",
     "cors": "*",
     "max-header-bytes": "2048",
+    "listen-metrics-urls": "http://127.0.0.1:1",
+    "tls-min-version": "TLS1.3",
+    "client-cert-allowed-hostname": "a.example.org",
+    "cipher-suites": "TLS_AES_128_GCM_SHA256",
 }

@@ -99,6 +99,11 @@ class WriteTests(StoreTestCase):
         self.do(self.store.delete("/e", dir=True))
         self.assertEqual(len(self.store.tree.root.children), 0)
 
+    def test_compare_with_nothing(self) -> None:
+        """A comparison needs something to compare with."""
+        self.assertRaises(ValueError, self.store.compare_and_swap, "/a", "1")
+        self.assertRaises(ValueError, self.store.compare_and_delete, "/a", prev_value="")
+
     def test_compare_and_delete(self) -> None:
         self.do(self.store.set("/a", "1"))
         self.assertEqual(self.codes(self.store.compare_and_delete("/a", prev_value="0")), [101])

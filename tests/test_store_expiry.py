@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from tests.store_harness import StoreTestCase, Told
 from txetcd.commands import Expire
+from txetcd.expirer import EXPIRE_KEYS, LONGEST_SLEEP, RETRY
 from txetcd.journal import Batch
 from txetcd.journal.memory import MemoryJournal
-from txetcd.store import EXPIRE_KEYS, LONGEST_SLEEP, RETRY, Store
+from txetcd.store import Store
 from txetcd.tree import SECOND, Dir
 
 

@@ -13,6 +13,7 @@ from twisted.trial.unittest import TestCase
 from tests.journal_contract import content, random_step
 from tests.properties import START
 from tests.store_harness import StoreTestCase
+from txetcd.auth_commands import CreateUser, DisableAuth, EnableAuth
 from txetcd.commands import Command
 from txetcd.errors import EtcdError
 from txetcd.events import Event
@@ -84,6 +85,22 @@ class CheckpointTests(StoreTestCase):
     def test_after_so_many_characters(self) -> None:
         self.write(5, "x" * (CHECKPOINT_CHARACTERS // 4))
         self.assertEqual(len(self.recording.checkpoints), 1)
+
+    def test_users(self) -> None:
+        """They are in the checkpoint after they changed and in no other, and stay as they were."""
+        self.done(self.store.change_auth(CreateUser("root", "hash", None)))
+        self.done(self.store.change_auth(EnableAuth()))
+        auth = self.store.tree.auth
+        self.assertEqual(self.restarted().tree.auth, auth)
+        self.write(CHECKPOINT_COMMANDS)
+        self.write(CHECKPOINT_COMMANDS)
+        self.assertEqual([checkpoint.auth for checkpoint in self.recording.checkpoints], [auth, None])
+        self.assertEqual(self.restarted().tree.auth, auth)
+        self.write(CHECKPOINT_COMMANDS)
+        self.assertIsNone(self.recording.checkpoints[-1].auth)
+        self.done(self.store.change_auth(DisableAuth()))
+        self.write(CHECKPOINT_COMMANDS)
+        self.assertFalse(self.restarted().tree.auth.enabled)
 
     def test_one_at_a_time(self) -> None:
         self.recording.hold = True

@@ -69,7 +69,7 @@ FAKE_TAP = """
 
     def makeService(config):
         from twisted.internet import reactor
-        return Starter(reactor, Server(config["fail"]), config.parent)
+        return Starter(reactor, Server(config["fail"]), config.parent, lambda: None)
 """
 FAKE_MESSAGE = "txetcd: --data-dir /d: " + "is in use " * 20 + "\n"
 

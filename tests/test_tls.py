@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import os
 from pathlib import Path
 
@@ -13,9 +12,9 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock
 
-from tests.certificates import LOOPBACK, SERVER
 from tests.tls_harness import MemoryClient, TLSCase
-from txetcd.tls import TLSError, check, describe_certificate, server_endpoint_description
+from txetcd.tls import TLSError, check
+from txetcd.tls.endpoints import server_endpoint_description
 
 
 class CheckTests(TLSCase):
@@ -174,7 +173,7 @@ class EndpointDescriptionTests(TLSCase):
     def test_text(self) -> None:
         self.assertEqual(
             server_endpoint_description("127.0.0.1", 4001, self.cert_file, self.key_file),
-            f"ssl:4001:interface=127.0.0.1:privateKey={self.key_file}:certKey={self.cert_file}",
+            f"ssl:4001:interface=127.0.0.1:privateKey={self.key_file}:certKey={self.cert_file}:backlog=1024",
         )
 
     def test_serves(self) -> None:
@@ -195,38 +194,3 @@ class EndpointDescriptionTests(TLSCase):
         cert_file, key_file = self.server.write(directory, "x:1=\\:")
         options = self.listen("::1", cert_file, key_file)[2]
         self.assertEqual(MemoryClient(options, self.context()).exchange(), b"served")
-
-    def test_chain_is_sent(self) -> None:
-        """The client, which knows only the root, can verify a server below two intermediates."""
-        below = self.ca.intermediate("first").intermediate("second")
-        pair = below.issue("server", purposes=[SERVER], hosts=LOOPBACK).write(self.directory, "below")
-        options = self.listen("127.0.0.1", *pair)[2]
-        self.assertEqual(MemoryClient(options, self.context()).exchange(), b"served")
-
-    def test_chain_that_twisted_would_not_read(self) -> None:
-        below = self.ca.intermediate("first").issue("server")
-        _, key_file = below.write(self.directory, "below")
-        for content in (
-            below.certificate_pem.replace(b"\n", b"\r\n"),
-            "é\n".encode() + below.certificate_pem,
-        ):
-            error = self.assertRaises(TLSError, check, self.file("odd.crt", content), key_file, None)
-            self.assertEqual(
-                str(error),
-                f"--cert-file {self.directory}/odd.crt holds a chain with CRLF line ends or text that is not "
-                "ASCII; write it with neither",
-            )
-
-
-class DescribeCertificateTests(TLSCase):
-    def test_subject_and_end(self) -> None:
-        end = datetime.datetime(2020, 2, 3, tzinfo=datetime.timezone.utc)
-        credentials = self.ca.intermediate("below").issue("a, b", end=end)
-        cert_file, _ = credentials.write(self.directory, "below")
-        description = describe_certificate(cert_file)
-        self.assertEqual(description.subject, r"CN=a\, b,O=txetcd")
-        self.assertEqual(description.not_after, end)
-
-    def test_unreadable(self) -> None:
-        error = self.assertRaises(TLSError, describe_certificate, self.key_file)
-        self.assertIn("holds no certificate in PEM form", str(error))

@@ -8,7 +8,7 @@ import ssl
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from OpenSSL import SSL
+from OpenSSL import SSL, crypto
 from twisted.internet.address import IPv4Address, IPv6Address
 from twisted.internet.endpoints import serverFromString, wrapServerTLS
 from twisted.internet.interfaces import IStreamServerEndpoint
@@ -17,7 +17,8 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.certificates import CLIENT, LOOPBACK, SERVER, Authority, Credentials, pem, self_signed
 from tests.tls_harness import MemoryClient, Recorder, TLSCase
-from txetcd.tls import client_auth_options, server_endpoint_description, server_options
+from txetcd.tls import client_auth_options, server_options
+from txetcd.tls.endpoints import server_endpoint_description
 
 FIXTURES = Path(__file__).resolve().parents[1] / "fixtures" / "ca"
 YEAR_2020 = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
@@ -31,20 +32,30 @@ class ClientAuthenticationTests(TLSCase):
     no_certificate = "CERTIFICATE_REQUIRED"
 
     def connect(self, client: Credentials | None, ca_file: Path | None = None) -> MemoryClient:
-        options = client_auth_options(self.cert_file, self.key_file, ca_file or self.ca_file)
-        return MemoryClient(options, self.context(client, self.version))
+        self.ca_file = ca_file or self.ca_file
+        return MemoryClient(self.keeper(), self.context(client, self.version))
 
     def assert_served(self, client: Credentials, ca_file: Path | None = None) -> None:
         connection = self.connect(client, ca_file)
         self.assertEqual(connection.exchange(), b"served")
         self.assertEqual(connection.recorder.received, b"request")
 
-    def assert_refused(self, client: Credentials | None, alert: str) -> None:
+    def assert_refused(self, client: Credentials | None, alert: str, reason: str, name: str = "") -> None:
+        """The client gets an alert, the log one line with the reason and the certificate of that name, and no
+        protocol is even made.
+        """
         connection = self.connect(client)
-        error = self.assertRaises(ssl.SSLError, connection.exchange)
-        self.assertIn(f"ALERT_{alert}", error.reason)
-        self.assertTrue(connection.transport.disconnecting)
-        self.assertEqual(connection.recorder.received, b"")
+        with self.logged() as lines:
+            error = self.assertRaises(ssl.SSLError, connection.exchange)
+            self.assertIn(f"ALERT_{alert}", error.reason)
+            self.assertTrue(connection.transport.disconnecting)
+            self.assertEqual(connection.recorder.received, b"")
+            self.assertEqual(connection.recorder.made, 0)
+            connection.close()
+        [line] = lines
+        self.assertTrue(line.startswith(f"TLS: refused 192.0.2.7:50000: {reason}"), line)
+        if name:
+            self.assertIn(f"; certificate CN={name},O=txetcd, issued by CN=", line)
 
     def test_for_clients(self) -> None:
         self.assert_served(self.ca.issue("client", purposes=[CLIENT]))
@@ -54,34 +65,80 @@ class ClientAuthenticationTests(TLSCase):
         self.assert_served(self.ca.issue("client"))
 
     def test_for_servers_only(self) -> None:
-        self.assert_refused(self.ca.issue("client", purposes=[SERVER]), "UNSUPPORTED_CERTIFICATE")
+        self.assert_refused(
+            self.ca.issue("client", purposes=[SERVER]),
+            "UNSUPPORTED_CERTIFICATE",
+            "it is not for clients",
+            "client",
+        )
 
     def test_no_certificate(self) -> None:
-        self.assert_refused(None, self.no_certificate)
+        self.assert_refused(None, self.no_certificate, "it has shown no certificate")
 
     def test_self_signed(self) -> None:
-        self.assert_refused(self_signed("client", purposes=[CLIENT]), "UNKNOWN_CA")
+        self.assert_refused(
+            self_signed("client", purposes=[CLIENT]), "UNKNOWN_CA", "it is self-signed", "client"
+        )
 
-    def test_other_ca_of_the_same_name(self) -> None:
-        self.assert_refused(Authority.create("test CA").issue("client", purposes=[CLIENT]), "UNKNOWN_CA")
+    def test_other_ca_and_one_of_the_same_name(self) -> None:
+        for name in ("test CA", "other CA"):
+            client = Authority.create(name).issue("client", purposes=[CLIENT])
+            self.assert_refused(client, "UNKNOWN_CA", "its issuer is no trusted CA", "client")
 
-    def test_signed_by_another_client(self) -> None:
+    def test_intermediate_that_is_no_ca(self) -> None:
         leaf = self.ca.issue("client", purposes=[CLIENT])
         false_ca = Authority(leaf.certificate, leaf.key, (leaf.certificate,))
-        self.assert_refused(false_ca.issue("friend", purposes=[CLIENT]), "UNKNOWN_CA")
+        self.assert_refused(
+            false_ca.issue("friend", purposes=[CLIENT]),
+            "UNKNOWN_CA",
+            "it has issued another, and is no CA",
+            "client",
+        )
 
     def test_expired(self) -> None:
-        self.assert_refused(self.ca.issue("client", purposes=[CLIENT], end=YEAR_2020), "CERTIFICATE_EXPIRED")
+        client = self.ca.issue("client", purposes=[CLIENT], end=YEAR_2020)
+        self.assert_refused(client, "CERTIFICATE_EXPIRED", "it has expired", "client")
 
     def test_not_yet_valid(self) -> None:
-        self.assert_refused(self.ca.issue("client", purposes=[CLIENT], begin=YEAR_2068), "BAD_CERTIFICATE")
+        client = self.ca.issue("client", purposes=[CLIENT], begin=YEAR_2068)
+        self.assert_refused(client, "BAD_CERTIFICATE", "it is not valid yet", "client")
 
     def test_intermediate_sent_by_the_client(self) -> None:
         self.assert_served(self.ca.intermediate("below").issue("client", purposes=[CLIENT]))
 
     def test_intermediate_not_sent(self) -> None:
         client = self.ca.intermediate("below").issue("client", purposes=[CLIENT])
-        self.assert_refused(Credentials(client.certificate, client.key), "UNKNOWN_CA")
+        alone = Credentials(client.certificate, client.key)
+        self.assert_refused(
+            alone, "UNKNOWN_CA", "its issuer is no trusted CA, or an intermediate CA is missing", "client"
+        )
+
+    def test_broken_chain(self) -> None:
+        client = self.ca.intermediate("below").issue("client", purposes=[CLIENT])
+        other = self.ca.intermediate("below")
+        broken = Credentials(client.certificate, client.key, (other.certificate,))
+        self.assert_refused(broken, "UNKNOWN_CA", "its issuer is no trusted CA", "client")
+
+    def test_intermediate_that_has_expired(self) -> None:
+        client = self.ca.intermediate("below", end=YEAR_2020).issue("client", purposes=[CLIENT])
+        self.assert_refused(client, "CERTIFICATE_EXPIRED", "it has expired", "below")
+
+    def test_intermediate_beyond_the_path_length(self) -> None:
+        below = self.ca.intermediate("first", path_length=0).intermediate("second")
+        client = below.issue("client", purposes=[CLIENT])
+        self.assert_refused(client, "UNKNOWN_CA", "it is a CA with more CAs below it", "first")
+
+    def test_weak_signature(self) -> None:
+        client = self.ca.issue("client", purposes=[CLIENT])
+        # cryptography does not sign with SHA-1 any more.
+        signed = crypto.X509.from_cryptography(client.certificate)
+        signed.sign(crypto.PKey.from_cryptography_key(self.ca.key), "sha1")
+        weak = Credentials(signed.to_cryptography(), client.key)
+        self.assert_refused(weak, "BAD_CERTIFICATE", "its signature algorithm is too weak", "client")
+
+    def test_weak_key(self) -> None:
+        client = self.ca.issue("client", purposes=[CLIENT], key=rsa.generate_private_key(65537, 1024))
+        self.assert_refused(client, "BAD_CERTIFICATE", "its key is too weak", "client")
 
     def test_twenty_intermediates(self) -> None:
         authority = self.ca

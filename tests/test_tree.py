@@ -12,6 +12,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from tests.properties import START, Step, histories, play, properties
 from txetcd import tree as tree_module
+from txetcd.auth import DISABLED
 from txetcd.errors import EtcdError
 from txetcd.tree import EMPTY, SECOND, SLICE, Dir, File, Node, Tree, bare, build, listing_json, node_json
 
@@ -22,10 +23,10 @@ def plant(*keys: str, index: int = 7) -> Tree:
     """A tree of files, and directories where a key ends in a slash."""
     root = EMPTY.root
     for key in keys:
-        place = Tree(root, index, 0).open(key.rstrip("/"))
+        place = Tree(root, index, 0, DISABLED).open(key.rstrip("/"))
         node = Dir(key.rstrip("/"), HashTrieMap(), 1, 2) if key.endswith("/") else File(key, "v", 3, 4)
         root = place.put(node, index)
-    return Tree(root, index, 0)
+    return Tree(root, index, 0, DISABLED)
 
 
 def listing(node: Node, recursive: bool = True, time: int = 0) -> str:
@@ -92,7 +93,7 @@ class PlaceTests(SynchronousTestCase):
     def test_put(self) -> None:
         """Missing parents are made; the rest is shared."""
         node = File("/d/x/y/z", "v", 9, 9)
-        after = Tree(self.tree.open("/d/x/y/z").put(node, 9), 9, 0)
+        after = Tree(self.tree.open("/d/x/y/z").put(node, 9), 9, 0, DISABLED)
         self.assertIs(after.get("/d/x/y/z"), node)
         for key in "/d/x", "/d/x/y":
             self.assertEqual(bare(after.get(key)), Dir(key, HashTrieMap(), 9, 9))
@@ -102,7 +103,7 @@ class PlaceTests(SynchronousTestCase):
         self.assertIsNone(self.tree.find("/d/x"))
 
     def test_remove(self) -> None:
-        after = Tree(self.tree.open("/d/e").remove(), 9, 0)
+        after = Tree(self.tree.open("/d/e").remove(), 9, 0, DISABLED)
         self.assertIsNone(after.find("/d/e"))
         self.assertEqual(len(after.root.children), 2)
         self.assertIsNotNone(self.tree.find("/d/e/k"))
@@ -113,7 +114,7 @@ class PlaceTests(SynchronousTestCase):
         tree = plant(key)
         self.assertEqual(tree.get(key).key, key)
         self.assertEqual(listing(tree.root).count('"dir":true'), DEEP)
-        self.assertIsNone(Tree(tree.open(key).remove(), 1, 0).find(key))
+        self.assertIsNone(Tree(tree.open(key).remove(), 1, 0, DISABLED).find(key))
         self.assertEqual(
             listing(tree.get("/a" * (DEEP - 1)), recursive=False),
             f'{{"key":"{"/a" * (DEEP - 1)}","dir":true,'

@@ -6,7 +6,7 @@ a directory of a million keys would cost a million steps each time.  The keys th
 
 from __future__ import annotations
 
-from txetcd.commands import Command
+from txetcd.commands import AnyCommand
 from txetcd.events import Event
 from txetcd.tree import Dir, Node, Tree, bare
 
@@ -27,7 +27,7 @@ class Changes:
         self._touched: dict[str, None] = {}
         self._dropped: dict[str, None] = {}
 
-    def count(self, command: Command) -> None:
+    def count(self, command: AnyCommand) -> None:
         """Note that there was another command, refused or not."""
         self.commands += 1
         self.characters += len(getattr(command, "value", ""))

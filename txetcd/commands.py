@@ -10,14 +10,25 @@ they do there.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from operator import attrgetter
-from typing import Any, ClassVar, NoReturn
+from typing import Any, ClassVar
 
 from rpds import HashTrieMap
 
 from txetcd import errors
+from txetcd.auth_commands import (
+    AuthCommand,
+    CreateRole,
+    CreateUser,
+    DeleteRole,
+    DeleteUser,
+    DisableAuth,
+    EnableAuth,
+    UpdateRole,
+    UpdateUser,
+)
 from txetcd.errors import EtcdError
 from txetcd.events import Event
 from txetcd.tree import Dir, File, Node, Place, Tree, bare
@@ -186,24 +197,31 @@ class Expire:
 
 
 Command = Set | Create | Update | CompareAndSwap | Delete | CompareAndDelete | Expire
+"""A write to keys."""
+
+AnyCommand = Command | AuthCommand
+"""Whatever a journal puts in order."""
 
 
-def evaluate(tree: Tree, command: Command) -> tuple[Tree, list[Event]]:
+def evaluate(tree: Tree, command: AnyCommand) -> tuple[Tree, list[Event]]:
     """Do what a command says.
 
-    @return: the tree after it and the events it made: one, or for `Expire` one for each key that went.
-    @raise EtcdError: when it is refused.  The tree is as it was, but the command counts: see `refused`.
+    @return: the tree after it and the events it made: one, but for `Expire` one for each key that went, and
+        for an `AuthCommand` none.
+    @raise RefusedError: when it is refused.  The tree is as it was, but the command counts: see `refused`.
     """
     if isinstance(command, Expire):
         return _expire(tree, command)
+    if isinstance(command, AuthCommand):
+        return Tree(tree.root, tree.index, tree.raft_index + 1, command.apply(tree.auth)), []
     index = tree.index + 1
     root, event = command.apply(tree, index)
-    return Tree(root, index, tree.raft_index + 1), [event]
+    return Tree(root, index, tree.raft_index + 1, tree.auth), [event]
 
 
 def refused(tree: Tree) -> Tree:
     """The tree after a command that was refused: only the count of commands has moved."""
-    return Tree(tree.root, tree.index, tree.raft_index + 1)
+    return Tree(tree.root, tree.index, tree.raft_index + 1, tree.auth)
 
 
 def _expire(tree: Tree, command: Expire) -> tuple[Tree, list[Event]]:
@@ -215,7 +233,7 @@ def _expire(tree: Tree, command: Expire) -> tuple[Tree, list[Event]]:
             continue
         index = after.index + 1
         events.append(Event("expire", index, command.time, None, bare(node)))
-        after = Tree(after.open(key).remove(), index, after.raft_index)
+        after = Tree(after.open(key).remove(), index, after.raft_index, after.auth)
     return after, events
 
 
@@ -246,19 +264,30 @@ def _compare(node: Node, prev_value: str, prev_index: int, tree: Tree) -> File:
     return node
 
 
-_TYPES: dict[str, type[Command]] = {
-    kind.name: kind for kind in (Set, Create, Update, CompareAndSwap, Delete, CompareAndDelete, Expire)
-}
-_FIELDS = {kind: attrgetter(*(field.name for field in fields(kind))) for kind in _TYPES.values()}
+_KINDS: tuple[type[Any], ...] = (
+    *(Set, Create, Update, CompareAndSwap, Delete, CompareAndDelete, Expire),
+    *(CreateUser, UpdateUser, DeleteUser, CreateRole, UpdateRole, DeleteRole, EnableAuth, DisableAuth),
+)
 
 
-def encode(commands: Iterable[Command]) -> str:
+def _getter(kind: type[Any]) -> Callable[[AnyCommand], tuple[Any, ...]]:
+    """What gives all fields of a command, in order."""
+    names = [field.name for field in fields(kind)]
+    # attrgetter is the quickest, but gives no tuple when there is only one.
+    return attrgetter(*names) if len(names) > 1 else lambda command: tuple(getattr(command, n) for n in names)
+
+
+_TYPES = {kind.name: kind for kind in _KINDS}
+_FIELDS = {kind: _getter(kind) for kind in _KINDS}
+
+
+def encode(commands: Iterable[AnyCommand]) -> str:
     """The commands as text for the journal: a JSON list with one list for each, its name first."""
     rows = [(command.name, *_FIELDS[type(command)](command)) for command in commands]
     return json.dumps(rows, separators=(",", ":"))
 
 
-def decode(text: str) -> list[Command]:
+def decode(text: str) -> list[AnyCommand]:
     """The commands that `encode` made the text of.
 
     @raise ValueError: when the text is none of its.
@@ -269,15 +298,10 @@ def decode(text: str) -> list[Command]:
         raise ValueError(f"these are no commands: {error}") from error
 
 
-def _decode(row: list[Any]) -> Command:
+def _decode(row: list[Any]) -> AnyCommand:
     name, *values = row
     kind = _TYPES.get(name)
     if kind is None:
-        _unknown(name)
-    if kind is Expire:
-        return Expire(tuple(values[0]), values[1])
-    return kind(*values)
-
-
-def _unknown(name: object) -> NoReturn:
-    raise ValueError(f"there is no command {name!r}")
+        raise ValueError(f"there is no command {name!r}")
+    command: AnyCommand = kind(*(tuple(value) if isinstance(value, list) else value for value in values))
+    return command

@@ -10,8 +10,9 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txetcd.commands import Command
-from txetcd.errors import EtcdError
+from txetcd.auth import Auth
+from txetcd.commands import AnyCommand
+from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event
 from txetcd.journal import Batch, Journal
 
@@ -19,8 +20,9 @@ from txetcd.journal import Batch, Journal
 BATCH_COMMANDS = 512
 BATCH_CHARACTERS = 4 * 1024 * 1024
 
-Outcome = Event | EtcdError | None
-"""What a command came to; None for an expiry that found nothing to do."""
+Outcome = Event | Auth | RefusedError | None
+"""What a command came to: its event, the users and roles after a change of those, or why it was refused; None
+for an expiry that found nothing to do."""
 
 
 class Committer:
@@ -39,12 +41,12 @@ class Committer:
         # In a shared journal this tells our batches from others', and from those of our earlier runs.
         self._origin = secrets.token_hex(8)
         self._number = 0
-        self._pending: list[tuple[Command, Deferred[Outcome]]] = []
+        self._pending: list[tuple[AnyCommand, Deferred[Outcome]]] = []
         self._flush_call: IDelayedCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._waiting: dict[int, list[Deferred[Outcome]]] = {}
 
-    def add(self, command: Command) -> Deferred[Outcome]:
+    def add(self, command: AnyCommand) -> Deferred[Outcome]:
         """Put a command in order.
 
         @return: fires with its outcome, or fails with the error that it was refused with.

@@ -1,7 +1,8 @@
 """The v2 error table: what a refused request is told.
 
-Every refusal of the v2 API is an `EtcdError`: a code, its fixed message, an HTTP status and a cause that
-says what stood in the way.  Nothing here knows how a refusal comes about.
+Every refusal of the key space is an `EtcdError`: a code, its fixed message, an HTTP status and a cause that
+says what stood in the way.  Refusals that have to do with users and roles are an `AuthError`, without a code.
+Nothing here knows how a refusal comes about.
 """
 
 from __future__ import annotations
@@ -60,10 +61,56 @@ STATUSES = {
 }
 
 
-class EtcdError(Exception):
-    """A refusal as the v2 API tells it.
+class RefusedError(Exception):
+    """A request or a command was refused, as the v2 API tells it.
 
     Two of them are equal when a client could not tell them apart.
+    """
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        raise NotImplementedError
+
+    def to_json(self) -> str:
+        """The error as the v2 API prints it, without a line end."""
+        raise NotImplementedError
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, type(self)):
+            return NotImplemented
+        return self.args == other.args
+
+    def __hash__(self) -> int:
+        return hash(self.args)
+
+
+class AuthError(RefusedError):
+    """A refusal that has to do with users and roles.
+
+    @ivar message: what the client is told.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(status, message)
+        self._status = status
+        self.message = message
+
+    @property
+    def status(self) -> int:
+        """The HTTP status."""
+        return self._status
+
+    def to_json(self) -> str:
+        """The error as the v2 API prints it, without a line end."""
+        return f'{{"message":{quote(self.message)}}}'
+
+    def __str__(self) -> str:
+        return self.message
+
+
+class EtcdError(RefusedError):
+    """A refusal that has to do with keys, or with the store as a whole.
 
     @ivar code: the errorCode, one of this module's constants.
     @ivar cause: what stood in the way (a key, a pair of values); may be empty.
@@ -95,11 +142,3 @@ class EtcdError(Exception):
     def __str__(self) -> str:
         cause = f" ({self.cause})" if self.cause else ""
         return f"{self.code}: {self.message}{cause} [{self.index}]"
-
-    def __eq__(self, other: object) -> bool:
-        if not isinstance(other, EtcdError):
-            return NotImplemented
-        return self.args == other.args
-
-    def __hash__(self) -> int:
-        return hash(self.args)

@@ -11,9 +11,13 @@ from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
 from txetcd import errors
+from txetcd.auth import Access
 from txetcd.commands import Command, CompareAndDelete, CompareAndSwap, Create, Delete, Set, Update
 from txetcd.errors import EtcdError
 from txetcd.tree import SECOND, Page
+
+# In characters.  Each directory on the way holds its own path: one deep path could fill the memory.
+LONGEST_KEY = 4096
 
 FORM = b"application/x-www-form-urlencoded"
 
@@ -104,8 +108,10 @@ def parse_key(path: bytes) -> str:
 def clean_key(key: str) -> str:
     """A key in its one form: a leading slash, no empty parts, no `.` or `..`.
 
-    @raise EtcdError: 209 for a NUL, or a path that climbs out of the key space.
+    @raise EtcdError: 209 for a NUL, a path that climbs out of the key space, or one that is too long.
     """
+    if len(key) > LONGEST_KEY:
+        raise EtcdError(errors.INVALID_FIELD, f"a key cannot be longer than {LONGEST_KEY} characters")
     if "\0" in key:
         raise EtcdError(errors.INVALID_FIELD, "a key cannot contain NUL")
     if key.startswith("/") and "//" not in key and "/." not in key and not key.endswith("/"):
@@ -119,6 +125,20 @@ def clean_key(key: str) -> str:
         elif name and name != ".":
             names.append(name)
     return "/" + "/".join(names)
+
+
+def parse_access(method: str, path: bytes, key: str, form: dict[str, str]) -> Access:
+    """What a request touches, as rights tell it: they know the path as it was asked for.
+
+    @param path: what follows `/v2/keys`, as it came, and
+    @param key: the key that it names.  `/d` and `/d/` name the same one.
+    """
+    asked = unquote_to_bytes(path)
+    if not asked:
+        key = ""
+    elif asked.endswith(b"/") and key != "/":
+        key += "/"
+    return Access(key, method not in ("GET", "HEAD"), _bool(form, "recursive"))
 
 
 def parse_form(query: bytes, body: bytes) -> dict[str, str]:
@@ -183,6 +203,8 @@ def form_body(content_type: bytes | None, body: bytes) -> bytes:
     @param content_type: the Content-Type header, if there is one.
     @raise EtcdError: 210 for a malformed Content-Type, or a body of another type.
     """
+    if content_type == FORM:
+        return body
     kind = _media_type(content_type) if content_type else b""
     if kind == FORM:
         return body

@@ -6,13 +6,13 @@ no more, begin no more requests, end watches, finish writes, close the journal, 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
 from twisted.application.service import Service
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import quoteStringArgument, serverFromString, wrapServerTLS
+from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -28,13 +28,13 @@ from txetcd import errors, tls
 from txetcd.errors import EtcdError
 from txetcd.journal.sqlite import SQLiteJournal
 from txetcd.resources.api import API
-from txetcd.resources.endpoint import JSON
+from txetcd.resources.endpoint import JSON, Directory
+from txetcd.resources.status import Health
 from txetcd.settings import Address, Settings
 from txetcd.site import Limits, Refusal, Site, plain_refusal
 from txetcd.store import Store
-
-# Connections that the kernel holds for us, so that a burst of clients is not turned away.
-BACKLOG = 1024
+from txetcd.tls.endpoints import server_endpoint, tcp_endpoint_description
+from txetcd.tls.keeper import Keeper
 
 # Seconds that connections have to take their last answers when the server stops.
 GRACE = 2.0
@@ -54,6 +54,7 @@ class Server(Service):
     @param reactor: a real one: with sockets, threads and time.
     @param settings: what the operator said.
     @ivar store: the store that it serves.
+    @ivar keeper: has the certificates, if there are any, and the figures of TLS.
     """
 
     log = Logger()
@@ -76,8 +77,13 @@ class Server(Service):
             connections=settings.max_connections,
             idle=settings.idle_timeout,
         )
+        self.keeper = keeper(reactor, settings)
+        health = Directory()
+        health.putChild(b"health", Health(self.store))
         self._site = Site(api, reactor, limits, refuse)
-        self._endpoints = dict(endpoints(reactor, settings))
+        self._probed = Site(health, reactor, limits)
+        self._endpoints = dict(endpoints(reactor, settings, self.keeper))
+        self._metrics = dict(metrics_endpoints(reactor, settings, self.keeper))
         self._ports: list[IListeningPort] = []
         self._serving = False
 
@@ -87,8 +93,12 @@ class Server(Service):
         @raise StartError: when one cannot be had.
         """
         super().privilegedStartService()
-        for where, endpoint in self._endpoints.items():
-            listening = maybeDeferred(endpoint.listen, self._site)
+        self._listen(self._endpoints, self._site)
+        self._listen(self._metrics, self._probed)
+
+    def _listen(self, places: dict[str, IStreamServerEndpoint], site: Site) -> None:
+        for where, endpoint in places.items():
+            listening = maybeDeferred(endpoint.listen, site)
             listening.addCallback(self._bound)
             failures: list[Failure] = []
             listening.addErrback(failures.append)
@@ -132,15 +142,24 @@ class Server(Service):
         )
         for where in self._endpoints:
             self.log.info("Serving on {where}", where=where)
-        if settings.cert_file is not None:
-            certificate = tls.describe_certificate(settings.cert_file)
+        for where in self._metrics:
+            self.log.info("Serving /health alone on {where}", where=where)
+        if self.keeper is not None:
+            certificate = self.keeper.material.chain[0]
             self.log.info(
                 "Certificate {subject}, valid until {until}",
-                subject=certificate.subject,
-                until=certificate.not_after,
+                subject=certificate.subject.rfc4514_string(),
+                until=certificate.not_valid_after_utc,
             )
         if settings.ca_file is not None:
             self.log.info("Clients need a certificate of a CA in {ca_file}", ca_file=str(settings.ca_file))
+
+    def reload(self) -> None:
+        """Read the certificates again, if there are any."""
+        if self.keeper is None:
+            self.log.info("There are no certificates to read again")
+        else:
+            self.keeper.reload()
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when all data are safe and all connections gone."""
@@ -148,41 +167,58 @@ class Server(Service):
         self._serving = False
         ports, self._ports = self._ports, []
         closing: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
-        closing.append(self._site.shutdown(GRACE))
+        closing += [site.shutdown(GRACE) for site in (self._site, self._probed)]
         closing.append(self.store.stopService())
         return gatherResults(closing, consumeErrors=True).addCallbacks(
             lambda _: None, lambda failure: self.log.failure("While stopping", failure)
         )
 
 
-def endpoints(reactor: IServerReactor, settings: Settings) -> Iterator[tuple[str, IStreamServerEndpoint]]:
-    """Where to listen: for each endpoint its name for logs and messages, and the endpoint.
+def keeper(reactor: IServerReactor, settings: Settings) -> Keeper | None:
+    """Who keeps the certificates, if there are any."""
+    files = tls.configured(settings.cert_file, settings.key_file, settings.ca_file, settings.crl_file)
+    if files is None:
+        return None
+    return Keeper(files, settings.policy, reactor, close_revoked=settings.close_revoked)
 
-    Without a CA, TLS is a Twisted `ssl:` endpoint.  Those cannot ask for client certificates; with one it is
-    `CertificateOptions` around `tcp:`.
-    """
-    for address in settings.bind:
-        yield _url(address), _endpoint(reactor, address, settings)
+
+def endpoints(
+    reactor: IServerReactor, settings: Settings, keeper: Keeper | None
+) -> Iterator[tuple[str, IStreamServerEndpoint]]:
+    """Where to serve clients: for each endpoint its name for logs and messages, and the endpoint."""
+    yield from _at(reactor, settings, settings.bind, keeper, ask_clients=settings.ca_file is not None)
     for description in settings.listen:
         yield description, _from_string(reactor, description)
 
 
+def metrics_endpoints(
+    reactor: IServerReactor, settings: Settings, keeper: Keeper | None
+) -> Iterator[tuple[str, IStreamServerEndpoint]]:
+    """Where to answer those who only ask how the server is."""
+    yield from _at(reactor, settings, settings.metrics, keeper, ask_clients=False)
+
+
+def _at(
+    reactor: IServerReactor,
+    settings: Settings,
+    addresses: Iterable[Address],
+    keeper: Keeper | None,
+    *,
+    ask_clients: bool,
+) -> Iterator[tuple[str, IStreamServerEndpoint]]:
+    timeout = settings.handshake_timeout
+    for address in addresses:
+        host, port = address.host, address.port
+        if address.tls:
+            assert keeper is not None
+            endpoint = server_endpoint(reactor, keeper, host, port, ask_clients=ask_clients, timeout=timeout)
+        else:
+            endpoint = _from_string(reactor, tcp_endpoint_description(host, port))
+        yield _url(address), endpoint
+
+
 def _from_string(reactor: IServerReactor, description: str) -> IStreamServerEndpoint:
     return cast(IStreamServerEndpoint, serverFromString(reactor, description))
-
-
-def _endpoint(reactor: IServerReactor, address: Address, settings: Settings) -> IStreamServerEndpoint:
-    cert_file, key_file, ca_file = settings.cert_file, settings.key_file, settings.ca_file
-    if address.tls and ca_file is None:
-        assert cert_file is not None and key_file is not None
-        description = tls.server_endpoint_description(address.host, address.port, cert_file, key_file)
-        return _from_string(reactor, f"{description}:backlog={BACKLOG}")
-    interface = quoteStringArgument(address.host)
-    plain = _from_string(reactor, f"tcp:{address.port}:interface={interface}:backlog={BACKLOG}")
-    if not address.tls:
-        return plain
-    assert cert_file is not None and key_file is not None and ca_file is not None
-    return wrapServerTLS(tls.client_auth_options(cert_file, key_file, ca_file), plain, reactor)
 
 
 def _url(address: Address) -> str:

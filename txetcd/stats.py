@@ -4,7 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from txetcd.commands import Command, CompareAndDelete, CompareAndSwap, Create, Delete, Expire, Set, Update
+from txetcd.auth_commands import AuthCommand
+from txetcd.commands import (
+    AnyCommand,
+    Command,
+    CompareAndDelete,
+    CompareAndSwap,
+    Create,
+    Delete,
+    Expire,
+    Set,
+    Update,
+)
 
 _NAMES: dict[type[Command], str] = {
     Set: "sets",
@@ -35,9 +46,9 @@ class StoreStats:
         """Count a read."""
         self.counts["getsSuccess" if found else "getsFail"] += 1
 
-    def write(self, command: Command, events: int) -> None:
-        """Count a command and the events that it made; a command without any was refused."""
+    def write(self, command: AnyCommand, events: int) -> None:
+        """Count a command and the events that it made; one for a key without any was refused."""
         if isinstance(command, Expire):
             self.expired += events
-        else:
+        elif not isinstance(command, AuthCommand):
             self.counts[_NAMES[type(command)] + ("Success" if events else "Fail")] += 1

@@ -13,28 +13,30 @@ from typing import cast
 
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, fail, succeed
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IReactorTime
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd import errors
+from txetcd.auth import Auth
+from txetcd.auth_commands import AuthCommand
 from txetcd.changes import Changes
 from txetcd.commands import (
+    AnyCommand,
     Command,
     CompareAndDelete,
     CompareAndSwap,
     Create,
     Delete,
-    Expire,
     Set,
     Update,
     evaluate,
     refused,
 )
 from txetcd.committer import Committer, Outcome
-from txetcd.errors import EtcdError
+from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event, History, concerns
-from txetcd.expiry import Expirations
+from txetcd.expirer import Expirer
 from txetcd.journal import Batch, Checkpoint, Journal, Recovered
 from txetcd.query import clean_key
 from txetcd.stats import StoreStats
@@ -44,12 +46,6 @@ from txetcd.watchers import Watcher, Watchers
 # The log is cut this often, which bounds what a start has to replay.
 CHECKPOINT_COMMANDS = 1000
 CHECKPOINT_CHARACTERS = 4 * 1024 * 1024
-# How many keys one command lets expire.
-EXPIRE_KEYS = 500
-# How late a clock set forward is noticed at the latest, in seconds.
-LONGEST_SLEEP = 60.0
-# After how many seconds a failed expiry is tried again.
-RETRY = 1.0
 
 
 class Store(Service):
@@ -97,11 +93,10 @@ class Store(Service):
         self._history = History(self._history_size)
         self._watchers = Watchers()
         self._committer = Committer(self._journal, self.reactor, self._unavailable)
-        self._expirations = Expirations()
-        self._expire_call: IDelayedCall | None = None
-        self._expiring = False
+        self._expirer = Expirer(self.reactor, self.time, lambda: self.tree, self._committer)
         self._changes = Changes()
         self._checkpoint_index = 0
+        self._checkpoint_auth: Auth | None = None
         self._checkpointing = False
 
     # Starting and stopping
@@ -130,7 +125,7 @@ class Store(Service):
             self._not_started(Failure(self._not_running()))
             return
         self._accepting = True
-        self._schedule_expiry()
+        self._expirer.start()
         waiting, self._ready = self._ready, []
         for deferred in waiting:
             deferred.callback(None)
@@ -146,26 +141,21 @@ class Store(Service):
         self.cluster_id = recovered.cluster_id
         self._tree = recovered.tree
         self._checkpoint_index = recovered.tree.index
+        self._checkpoint_auth = recovered.tree.auth
         for event in recovered.events:
             self._history.add(event)
-        self._expirations.load(recovered.tree)
+        self._expirer.load(recovered.tree)
         for position, batch in recovered.log:
             self._deliver(position, batch)
         self.stats = StoreStats()
-        return self._expire_overdue()
-
-    def _expire_overdue(self, expired: bool = True) -> Deferred[None]:
-        """Let expire what ran out while the store was down, before anybody can see it."""
-        if not expired or (overdue := self._expire()) is None:
-            return succeed(None)
-        return overdue.addCallback(self._expire_overdue)
+        # Nobody is to see what ran out while the store was down.
+        return self._expirer.remove_overdue()
 
     def stopService(self) -> Deferred[None]:
         """Take no more writes, end all watches, finish what is pending and close the journal."""
         super().stopService()
         self._accepting = False
-        if self._expire_call is not None and self._expire_call.active():
-            self._expire_call.cancel()
+        self._expirer.stop()
         for watcher in self._watchers.clear():
             self._tell(watcher.cleared)
         stopping = self._committer.drain()
@@ -242,7 +232,11 @@ class Store(Service):
     def compare_and_swap(
         self, key: str, value: str, *, prev_value: str = "", prev_index: int = 0, ttl: int | None = None
     ) -> Deferred[Event]:
-        """Give a key a new value and ttl, if its value or index, or both, are as given (101 otherwise)."""
+        """Give a key a new value and ttl, if its value or index, or both, are as given (101 otherwise).
+
+        @raise ValueError: when neither is given.
+        """
+        _require_condition(prev_value, prev_index)
         return self._write(
             key,
             lambda key, now: CompareAndSwap(
@@ -255,7 +249,11 @@ class Store(Service):
         return self._write(key, lambda key, now: Delete(key, dir, recursive, now))
 
     def compare_and_delete(self, key: str, *, prev_value: str = "", prev_index: int = 0) -> Deferred[Event]:
-        """Take away a file, if its value or index, or both, are as given (101 otherwise)."""
+        """Take away a file, if its value or index, or both, are as given (101 otherwise).
+
+        @raise ValueError: when neither is given.
+        """
+        _require_condition(prev_value, prev_index)
         return self._write(key, lambda key, now: CompareAndDelete(key, prev_value, prev_index, now))
 
     def _write(self, key: str, make: Callable[[str, int], Command]) -> Deferred[Event]:
@@ -277,6 +275,15 @@ class Store(Service):
         # Only an expiry may come to nothing.
         return cast("Deferred[Event]", self._committer.add(command))
 
+    def change_auth(self, command: AuthCommand) -> Deferred[Auth]:
+        """Put a change of users, roles, or whether they matter, in order and make it durable.
+
+        @return: fires with all users and roles as they are after it.  Fails with `AuthError`, too.
+        """
+        if not self._accepting:
+            return fail(self._not_running())
+        return cast("Deferred[Auth]", self._committer.add(command))
+
     # Evaluating
 
     def _deliver(self, position: int, batch: Batch) -> None:
@@ -287,23 +294,23 @@ class Store(Service):
             answer = next(answers, None)
             if answer is None:
                 continue
-            if isinstance(outcome, EtcdError):
+            if isinstance(outcome, RefusedError):
                 answer.errback(outcome)
             else:
                 answer.callback(outcome)
-        self._schedule_expiry()
+        self._expirer.schedule()
         changes = self._changes
         due = changes.commands >= CHECKPOINT_COMMANDS or changes.characters >= CHECKPOINT_CHARACTERS
         if due and not self._checkpointing:
             self._checkpoint(position)
 
-    def _evaluate(self, command: Command) -> Outcome:
+    def _evaluate(self, command: AnyCommand) -> Outcome:
         """Evaluate one command, publish the tree and tell those concerned."""
         before = self.tree
         self._changes.count(command)
         try:
             self._tree, events = evaluate(before, command)
-        except EtcdError as error:
+        except RefusedError as error:
             self._tree = refused(before)
             self.stats.write(command, 0)
             return error
@@ -311,14 +318,17 @@ class Store(Service):
         for event in events:
             self._history.add(event)
             self._changes.add(event)
-            self._expirations.add(event, self._tree)
+            self._expirer.add(event, self._tree)
             for watcher in self._watchers.concerned(event, before):
                 # An earlier watcher may have ended a later one.
                 if watcher.active:
                     self._tell(watcher.notify, event)
             if len(events) > 1:
                 # Of keys that run out together, each finds those before it gone already.
-                before = Tree(before.open(event.key).remove(), event.index, before.raft_index)
+                root = before.open(event.key).remove()
+                before = Tree(root, event.index, before.raft_index, before.auth)
+        if isinstance(command, AuthCommand):
+            return self._tree.auth
         return events[-1] if events else None
 
     def _checkpoint(self, position: int) -> None:
@@ -327,57 +337,16 @@ class Store(Service):
         dropped, removed, rows = self._changes.take(tree, since)
         oldest = self._history.oldest(tree.index)
         events = list(self._history.since(max(since + 1, oldest), tree.index))
-        self._checkpoint_index = tree.index
+        auth = None if tree.auth is self._checkpoint_auth else tree.auth
+        self._checkpoint_index, self._checkpoint_auth = tree.index, tree.auth
         self._checkpointing = True
 
         def checkpointed(_: object) -> None:
             self._checkpointing = False
 
         self._journal.checkpoint(
-            Checkpoint(position, tree.index, tree.raft_index, dropped, removed, rows, events, oldest)
+            Checkpoint(position, tree.index, tree.raft_index, dropped, removed, rows, events, oldest, auth)
         ).addCallback(checkpointed)
-
-    # Expiring
-
-    def _schedule_expiry(self) -> None:
-        """See to it that the next key that runs out is taken away in time."""
-        due = self._expirations.next()
-        if due is None or self._expiring or not self._accepting:
-            return
-        delay = min(max(0.0, (due - self.time()) / SECOND), LONGEST_SLEEP)
-        call = self._expire_call
-        if call is not None and call.active():
-            if call.getTime() <= self.reactor.seconds() + delay:
-                return
-            call.cancel()
-        self._expire_call = self.reactor.callLater(delay, self._expire)
-
-    def _expire(self) -> Deferred[bool] | None:
-        """Ask for the removal of what has run out.
-
-        @return: fires when that is done, with whether it could be; None if there is nothing.
-        """
-        now = self.time()
-        keys = self._expirations.take(now, EXPIRE_KEYS)
-        if not keys:
-            self._schedule_expiry()
-            return None
-        self._expiring = True
-
-        def expired(_: Outcome) -> bool:
-            self._expiring = False
-            self._expirations.forget(keys, self.tree)
-            self._schedule_expiry()
-            return True
-
-        def failed(_: Failure) -> bool:
-            self._expiring = False
-            self._expirations.rebuild()
-            if self.running:
-                self._expire_call = self.reactor.callLater(RETRY, self._expire)
-            return False
-
-        return self._committer.add(Expire(keys, now)).addCallbacks(expired, failed)
 
     # Watching
 
@@ -474,6 +443,11 @@ def _check_text(*texts: str) -> None:
         "".join(texts).encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:
         raise EtcdError(errors.INVALID_FIELD, "a lone surrogate is no text") from None
+
+
+def _require_condition(prev_value: str, prev_index: int) -> None:
+    if not prev_value and not prev_index:
+        raise ValueError("give prev_value, prev_index or both; an empty value cannot be compared with")
 
 
 def _expiration(now: int, ttl: int | None) -> int | None:

@@ -13,11 +13,10 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar, NoReturn, cast
+from typing import Any, ClassVar, NoReturn, cast
 
 from twisted.application.service import Service
 from twisted.internet.endpoints import serverFromString
-from twisted.internet.interfaces import IReactorCore
 from twisted.logger import Logger
 from twisted.python import usage
 
@@ -88,7 +87,7 @@ def check(settings: Settings) -> None:
     @raise SettingsError: when it would fail,
     @raise TLSError: for the same reason.
     """
-    tls.check(settings.cert_file, settings.key_file, settings.ca_file)
+    tls.check(settings.cert_file, settings.key_file, settings.ca_file, settings.crl_file, settings.policy)
     for endpoint in settings.listen:
         try:
             # The endpoint is only made, and needs the reactor no sooner than it listens.
@@ -115,7 +114,8 @@ def makeService(config: Options) -> Service:
 
     for warning in config.settings.warnings:
         log.warn("{warning}", warning=warning)
-    return Starter(reactor, Server(cast(IServerReactor, reactor), config.settings), config.parent or {})
+    server = Server(cast(IServerReactor, reactor), config.settings)
+    return Starter(cast(IServerReactor, reactor), server, config.parent or {}, server.reload)
 
 
 class Starter(Service):
@@ -124,11 +124,20 @@ class Starter(Service):
     @param reactor: the one that runs once everything is started.
     @param server: the server, whose start may raise `StartError`.
     @param twistd: twistd's own options, of which there may be none.
+    @param reload: called when a SIGHUP comes, which would end twistd.
     """
 
-    def __init__(self, reactor: IReactorCore, server: Service, twistd: Mapping[str, object]) -> None:
+    def __init__(
+        self,
+        reactor: IServerReactor,
+        server: Service,
+        twistd: Mapping[str, object],
+        reload: Callable[[], object],
+    ) -> None:
         self._reactor = reactor
         self._server = server
+        self._reload = reload
+        self._before: Any = signal.SIG_DFL
         self._pid_file = twistd.get("pidfile")
         self._in_background = not twistd.get("nodaemon", True)
         self._tell = _tell_launcher() if self._in_background else _tell_stderr
@@ -141,6 +150,8 @@ class Starter(Service):
         """
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOP)
         self._reactor.callWhenRunning(signal.pthread_sigmask, signal.SIG_UNBLOCK, _STOP)
+        # A handler only notes what the reactor is to do, as it runs between any two instructions.
+        self._before = signal.signal(signal.SIGHUP, lambda *_: self._reactor.callFromThread(self._reload))
         self._try(self._server.privilegedStartService)
 
     def startService(self) -> None:
@@ -152,6 +163,7 @@ class Starter(Service):
     def stopService(self) -> object:
         """Stop the server; a Deferred fires when it has stopped."""
         super().stopService()
+        signal.signal(signal.SIGHUP, self._before)
         return self._server.stopService()
 
     def _try(self, start: Callable[[], object]) -> None:

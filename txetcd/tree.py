@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from rpds import HashTrieMap
 
 from txetcd import errors
+from txetcd.auth import DISABLED, Auth
 from txetcd.errors import EtcdError
 from txetcd.jsontext import quote, rfc3339
 
@@ -98,11 +99,13 @@ class Tree:
 
     @ivar index: the index of the last change (X-Etcd-Index).
     @ivar raft_index: how many commands have been evaluated, refused ones too (X-Raft-Index).
+    @ivar auth: the users, and what they may do.
     """
 
     root: Dir
     index: int
     raft_index: int
+    auth: Auth
 
     def find(self, key: str) -> Node | None:
         """The node at `key`, or None."""
@@ -150,7 +153,7 @@ class Tree:
         return Place(names, parents, parents[-1].children.get(names[-1]), self.index)
 
 
-EMPTY = Tree(Dir("/", HashTrieMap(), 0, 0), 1, 0)
+EMPTY = Tree(Dir("/", HashTrieMap(), 0, 0), 1, 0, DISABLED)
 """The tree of a new store.  Its index is 1: to clients, 0 means "no index"."""
 
 
@@ -202,7 +205,7 @@ class Place:
         return copy
 
 
-def build(nodes: Iterator[Node], index: int, raft_index: int) -> Tree:
+def build(nodes: Iterator[Node], index: int, raft_index: int, auth: Auth = DISABLED) -> Tree:
     """Make a tree of nodes without children, in any order in which parents come first.
 
     @raise ValueError: when a node's parent is not a directory that came before it.
@@ -229,7 +232,7 @@ def build(nodes: Iterator[Node], index: int, raft_index: int) -> Tree:
             directory.expiration,
         )
         directories[directory.key] = (complete, {})
-    return Tree(directories["/"][0], index, raft_index)
+    return Tree(directories["/"][0], index, raft_index, auth)
 
 
 def node_json(node: Node, time: int, *, modified: int | None = None) -> str:

@@ -11,60 +11,22 @@ from collections.abc import Callable
 from random import Random
 from typing import TypeVar
 
-from tests.reference.conversation import FORM, KEYS, Pause, Request, Step
+from tests.differential import words
+from tests.reference.conversation import FORM, KEYS, Request, Step
 
 Item = TypeVar("Item")
-
-# Keys by the ways to write them in a URL.
-_NAMES = ("a", "a", "a", "b", "b", "ab", "_h")
-_ODD_NAMES = (
-    *("%61", "B", "a%20", "+", "%2B", "a;b", "a:b@c,d", "a&b=c", "%3F", "%23x", "%25", "%2561", "a%2Fb", "~", "__"),
-    *("...", "..a", ".a", "a.", "%0A", "%7F", "%C2%85", "%E2%80%A8", "%3Ca%3E%26", "%22%5C", "[a]^|`", "a_h"),
-    *("\u00fc", "%C3%BC", "%c3%bc", "\u4f60", "%F0%9F%98%80", "%FF", "%c3", "\udcfe", "%ED%A0%80", "n" * 300),
-)
-_VALUES = ("x", "x", "x", "y")
-_ODD_VALUES = (
-    *("", "", "1", "true", "%3Ca%20href%3D%22%22%3E%26", "a+b", "%2B", "%00%01%1F", "%FF%FE", "\u00fc", "%E2%80%A8"),
-    *("a=b", "\udcff", '"\\', "%C3%28", "%F0%9F%98%80", "a/b?c#d", "l" * 3000, "%0D%0A"),
-)
-_TRUE = ("true", "true", "true", "1", "t", "T", "TRUE", "True")
-_FALSE = ("false", "0", "f", "F", "FALSE", "False")
-_TTLS = ("100", "100", "5000", "0300", "1000000000", "7000000000")
-_BOOLEANS = ("recursive", "sorted", "wait", "dir", "quorum", "stream", "noValueOnSuccess", "prevExist", "refresh")
-_WRONG = (
-    *(f"{name}={value}" for name in _BOOLEANS for value in ("bad", "", "tRUE", "%20true", "2")),
-    *_BOOLEANS,
-    *(f"{name}={value}" for name in ("prevIndex", "waitIndex", "ttl") for value in ("x", "-1", "%2B5", "1.5")),
-    *("prevIndex=", "waitIndex=", "prevIndex=18446744073709551616", "waitIndex=0x1", "ttl=18446744073709551616"),
-    *("prevValue=", "prevValue", "x=%zz", "%4g=x", "value=%", "a;b", ";", "x=%zz&a;b", "prevIndex=1_0"),
-)
-_HARMLESS = (
-    *("unheard=of", "x", "=", "&", "VALUE=x", "Recursive=bad", "consistent=true", "ttl=", "prevIndex=0"),
-    *("waitIndex=0", "value=v&value=w", "prevExist=true&prevExist=false", "recursive=true&recursive=bad"),
-    *("v%61lue=w", "prevIndex=18446744073709551615", "prevValue=x", "dir=true", "quorum=true", "stream=true"),
-    *("noValueOnSuccess=true", "recursive=true", "sorted=true", "refresh=true", "wait=true", "wait=false"),
-    *("prevExist=true", "prevExist=false", "prevIndex={index}", "waitIndex={index+1}", "ttl=100", "value=x"),
-)
-_FORM_TYPES = (FORM, FORM, FORM, FORM, f"{FORM}; charset=utf-8", f'{FORM};a="b;c"', "Application/X-WWW-Form-Urlencoded")
-_MALFORMED_TYPES = ("bad type", ";", f"{FORM}; foo", "application/", f"{FORM}; a=1; a=2", f"{FORM} x", "a/b/c")
-_OTHER_METHODS = ("PATCH", "TRACE", "OPTIONS", "get", "Put", "NOPE", "PROPFIND")
-
-# TTLs and the pause after them are such that no key runs out near the moment at which somebody looks: etcd
-# lets keys expire every half second.
-_SHORT_TTLS = ("1", "1", "3")
-_UNTIL_EXPIRED = Pause(2.2)
 
 
 class Generator:
     """Makes sequences of steps; the same for the same seed.
 
-    In a target or body, C{{index-3}} stands for the store's index of that moment less 3, and C{{index:020d}} for
-    the name of an in-order key.
+    In a target or body, C{{index-3}} stands for the store's index of that moment less 3, and C{{index:020d}}
+    for the name of an in-order key.
     """
 
     def __init__(self, seed: int) -> None:
         self._random = Random(seed)
-        self._ttls: tuple[str, ...] = _TTLS
+        self._ttls: tuple[str, ...] = words.TTLS
         self._recent: list[str] = []
         self._fillings: dict[str, Callable[[], str]] = {
             "{value}": self._value,
@@ -76,21 +38,21 @@ class Generator:
 
     def sequence(self, length: int = 100) -> list[Step]:
         """A sequence in which nothing expires."""
-        self._ttls = _TTLS
+        self._ttls = words.TTLS
         return [self._request() for _ in range(length)]
 
     def expiring(self, length: int = 100) -> list[Step]:
         """A sequence in which keys expire; it takes some seconds."""
         steps: list[Step] = []
         for _ in range(2):
-            self._ttls = _SHORT_TTLS
+            self._ttls = words.SHORT_TTLS
             steps += [self._request() for _ in range(length // 2)]
             if self._chance(0.5):
                 # Nothing may come between this and the pause, for then the order would be open.
                 self._ttls = ("0",)
                 steps.append(self._written("ttl={ttl}"))
-            steps.append(_UNTIL_EXPIRED)
-        self._ttls = _TTLS
+            steps.append(words.UNTIL_EXPIRED)
+        self._ttls = words.TTLS
         return [*steps, *(self._request() for _ in range(length // 3))]
 
     # Requests
@@ -209,9 +171,9 @@ class Generator:
 
     def _other(self) -> Request:
         if self._chance(0.2):
-            path = self._random.choice(("/v2/keysx", "/v2", "/nope", "/v2/machines/", "/v1/keys/a", "/health/"))
-            return Request(self._random.choice(("GET", "PUT", "HEAD", "OPTIONS")), path)
-        return self._asked(self._random.choice(_OTHER_METHODS), "value=x")
+            method = self._random.choice(("GET", "PUT", "HEAD", "OPTIONS"))
+            return Request(method, self._random.choice(words.OTHER_PATHS))
+        return self._asked(self._random.choice(words.OTHER_METHODS), "value=x")
 
     # Parts of requests
 
@@ -226,7 +188,7 @@ class Generator:
 
     def _written(self, arguments: str, method: str = "PUT", path: str | None = None) -> Request:
         """A PUT or POST with its arguments in the query, in a form, or in both."""
-        if self._ttls is _SHORT_TTLS and self._chance(0.5):
+        if self._ttls is words.SHORT_TTLS and self._chance(0.5):
             arguments += "&ttl={ttl}"
         pairs = self._noisy(self._filled(arguments))
         how = self._random.random()
@@ -237,8 +199,10 @@ class Generator:
             cut = self._random.randint(0, len(pairs))
             query, pairs = pairs[:cut], pairs[cut:]
         if how < 0.45:
-            query.append(self._random.choice(_HARMLESS))
-        kind = self._random.choice(_MALFORMED_TYPES if self._chance(0.02) else _FORM_TYPES)
+            query.append(self._random.choice(words.HARMLESS))
+        kind = self._random.choice(words.MALFORMED_TYPES if self._chance(0.02) else words.FORM_TYPES)
+        if self._chance(0.03):
+            kind = f"{FORM};" + "".join(self._random.choices(words.TYPE_PARTS, k=self._random.randrange(9)))
         headers: tuple[tuple[str, str], ...] = (("Content-Type", kind),)
         body = "&".join(pairs)
         # A placeholder may become longer or shorter than it is, and a chunk must tell its length.
@@ -256,14 +220,26 @@ class Generator:
     def _noisy(self, pairs: list[str]) -> list[str]:
         """The arguments, now and then with others that do not belong there, or in another order."""
         if self._chance(0.15):
-            pairs.append(self._random.choice(_HARMLESS))
+            pairs.append(self._random.choice(words.HARMLESS))
         if self._chance(0.04):
-            pairs.insert(self._random.randint(0, len(pairs)), self._random.choice(_WRONG))
+            pairs.insert(self._random.randint(0, len(pairs)), self._random.choice(words.WRONG))
         if self._chance(0.1):
             self._random.shuffle(pairs)
+        if pairs and self._chance(0.03):
+            place = self._random.randrange(len(pairs))
+            pairs[place] = self._marked(pairs[place])
         if self._chance(0.04):
-            pairs.append(f"noValueOnSuccess={self._random.choice(_TRUE)}")
+            pairs.append(f"noValueOnSuccess={self._random.choice(words.TRUE)}")
         return pairs
+
+    def _marked(self, text: str) -> str:
+        """The text with a character more, or one less; a ttl as it is, for it might become too large."""
+        if text.startswith("ttl="):
+            return text
+        place = self._random.randint(0, len(text))
+        if self._chance(0.5):
+            return text[:place] + text[place + 1 :]
+        return text[:place] + self._random.choice(words.MARKS) + text[place:]
 
     def _filled(self, arguments: str) -> list[str]:
         """The arguments of a template, one by one."""
@@ -271,13 +247,13 @@ class Generator:
         for pair in arguments.strip("&").split("&") if arguments else ():
             name, _, value = pair.partition("=")
             if value == "true" and self._chance(0.1):
-                value = self._random.choice((*_TRUE, *_FALSE))
+                value = self._random.choice((*words.TRUE, *words.FALSE))
             fill = self._fillings.get(value)
             pairs.append(f"{name}={fill() if fill else value}")
         return pairs
 
     def _value(self) -> str:
-        return self._random.choice(_ODD_VALUES if self._chance(0.12) else _VALUES)
+        return self._random.choice(words.ODD_VALUES if self._chance(0.12) else words.VALUES)
 
     def _ttl(self) -> str:
         return self._random.choice(self._ttls)
@@ -319,8 +295,8 @@ class Generator:
 
     def _name(self) -> str:
         if self._chance(0.04):
-            return f"{{index-{self._random.randrange(6)}:020d}}"
-        return self._random.choice(_ODD_NAMES if self._chance(0.04) else _NAMES)
+            return f"{{index{self._random.randint(-5, 3):+}:020d}}"
+        return self._random.choice(words.ODD_NAMES if self._chance(0.04) else words.NAMES)
 
     # Chance
 

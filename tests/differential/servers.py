@@ -1,7 +1,7 @@
 """The two servers that are compared: txetcd, in this process, and a real etcd.
 
-Both are asked in the same way: C{ask} over a connection that is kept, for answers that come at once, and C{open}
-over one of its own, for watches.
+Both are asked in the same way: C{ask} over a connection that is kept, for answers that come at once, and
+C{open} over one of its own, for watches.
 """
 
 from __future__ import annotations

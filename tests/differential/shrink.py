@@ -1,4 +1,4 @@
-"""Make a sequence that shows a difference as short as it can be, and print it so that it can be tried by hand."""
+"""Make a sequence that shows a difference as short as it can be, and text that can be tried by hand."""
 
 from __future__ import annotations
 

@@ -44,7 +44,7 @@ class Watch:
         return self.ours.finished() or _names(self.ours.so_far().body, index)
 
     def compare_first(self, slack: float) -> None:
-        """Compare the first event, which both have told from their history; of a stream, see "past_stream"."""
+        """Compare the first event, which both have told from the past; of a stream, see "past_stream"."""
         first = self.theirs.first()
         if self.ours.finished():
             self.theirs.wait(self.theirs.finished)
@@ -52,19 +52,24 @@ class Watch:
         if self.ours.finished() != self.theirs.finished():
             raise Different(f"txetcd {_goes_on(self.ours)}, etcd {_goes_on(self.theirs)}")
 
-    def compare_all(self, index: int, slack: float) -> None:
-        """Compare all events, the last of which, if there are any, has the given index."""
+    def compare_all(self, index: int, slack: float) -> int:
+        """Compare all events, the last of which, if there are any, has the given index.
+
+        @return: how many etcd has told twice: see "stream_twice".
+        """
         mine = self.ours.so_far().body.splitlines()
         if not mine:
             self._see_silence()
-            return
+            return 0
         if self.ours.finished():
             self.theirs.wait(self.theirs.finished)
         else:
             self.theirs.wait(lambda: _names(self.theirs.so_far().body, index))
-        _same(mine, once(self.theirs.so_far().body.splitlines(), watched_key(self.ask.target)), slack)
+        told = self.theirs.so_far().body.splitlines()
+        _same(mine, once(told, watched_key(self.ask.target)), slack)
         if self.ours.finished() != self.theirs.finished():
             raise Different(f"txetcd {_goes_on(self.ours)}, etcd {_goes_on(self.theirs)}")
+        return len(told) - len(mine)
 
     def _see_silence(self) -> None:
         try:

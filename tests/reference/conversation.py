@@ -29,6 +29,7 @@ class Request:
     @ivar body: None for no body and no Content-Length.
     @ivar times: how often it is sent; the last answer counts.
     @ivar any_order: the children in its answer come in any order.
+    @ivar any_index: its answer may have any index, because what was asked before moves only etcd's.
     """
 
     method: str
@@ -37,6 +38,7 @@ class Request:
     body: str | None = None
     times: int = 1
     any_order: bool = False
+    any_index: bool = False
 
     def __str__(self) -> str:
         lines = [f"{self.method} {self.target}", *(f"{name}: {value}" for name, value in self.headers)]
@@ -162,6 +164,7 @@ _INDEX = re.compile(r'("(?:modifiedIndex|createdIndex|index)":)(\d+)')
 _IN_ORDER = re.compile(r'(?<=/)\d{20}(?=["/])')
 _PAIR = re.compile(r"\[(\d+)( != |/)(\d+)\]")
 _EXPIRATION = re.compile(r'(?<="expiration":")([^"]*)(?=")')
+_RELATIVE = re.compile(r"\{index[+-]\d+(?=[}:])")
 _RUN = re.compile(r"(.)\1{99,}")
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(\.\d{0,8}[1-9])?Z")
 
@@ -194,12 +197,15 @@ class Start:
         if "x-etcd-index" in headers:
             headers["x-etcd-index"] = self.relative(headers["x-etcd-index"])
         headers.update((name, "present") for name in _OWN_HEADERS if name in answer.headers)
-        if request.method == "HEAD" and "content-length" in answer.headers:
+        if request.method == "HEAD" and "content-length" in answer.headers and not request.any_index:
             headers["content-length"] = answer.headers["content-length"]
         body = self._text(answer.body.decode("utf-8"))
         if request.any_order:
             body = json.dumps(_in_order(json.loads(answer.body)), sort_keys=True, separators=(",", ":"))
             body = self._text(body)
+        if request.any_index:
+            body = _RELATIVE.sub("{index", body)
+            headers = {name: _RELATIVE.sub("{index", value) for name, value in headers.items()}
         return {"status": answer.status, "headers": headers, "body": body}
 
     def _text(self, body: str) -> str:

@@ -52,6 +52,18 @@ _REFUSED = Ours(400, 210)
 _KEPT = (get("/f"), Ours(200, key="{keys}/f", value="one"))
 _MADE = (put("/f?value=one"), Ours(201, value="one"))
 
+_GUEST = (
+    '{"role":"guest","permissions":{"kv":'
+    '{"read":["/differs_guest_recursive/d"],"write":["/differs_guest_recursive/d"]}}}'
+)
+_ROOT = (("Authorization", "Basic cm9vdDpwdw=="),)
+
+
+def _auth(path: str, body: str = "") -> Request:
+    """PUT something below /v2/auth."""
+    return Request("PUT", f"/v2/auth/{path}", (), body)
+
+
 DIFFERENCES: dict[str, Difference] = {
     "differs_body_not_a_form": Difference(
         "a body that is not a form would be dropped and the key overwritten with an empty value",
@@ -109,7 +121,7 @@ DIFFERENCES: dict[str, Difference] = {
         ((Request("CONNECT", "{keys}/f"), Ours(405)),),
     ),
     "differs_ttl_large": Difference(
-        "a TTL beyond 292 years would be dropped",
+        "a TTL beyond about 235 years would be dropped",
         ((put("/f?value=one&ttl=9223372037"), Ours(201, value="one", ttl=9223372037)),),
     ),
     "differs_ttl_too_large": Difference(
@@ -133,6 +145,21 @@ DIFFERENCES: dict[str, Difference] = {
             (delete("/y?recursive=true"), Ours(200, key="{keys}/y")),
             (get("/yyy?wait=true&waitIndex={index+2}"), Ours(200, waits=True)),
             (get("/yyy/z?wait=true&recursive=true&waitIndex={index+2}"), Ours(200, waits=True)),
+        ),
+    ),
+    "differs_guest_recursive": Difference(
+        "for etcd, a guest's right to a key is also one to all below it",
+        (
+            (put("/d/f?value=one"), Ours(201, value="one")),
+            (_auth("users/root", '{"user":"root","password":"pw"}'), Ours(201)),
+            (_auth("roles/guest", _GUEST), Ours(201)),
+            (_auth("enable"), Ours(200)),
+            (get("/d"), Ours(200, key="{keys}/d")),
+            (get("/d?recursive=true"), Ours(401, 110)),
+            (delete("/d?recursive=true"), Ours(401, 110)),
+            (Request("DELETE", "/v2/auth/enable", _ROOT), Ours(200)),
+            (Request("DELETE", "/v2/auth/users/root"), Ours(200)),
+            (Request("DELETE", "/v2/auth/roles/guest"), Ours(200)),
         ),
     ),
     "differs_history_hides": Difference(

@@ -7,7 +7,7 @@ would look like indices.
 
 from __future__ import annotations
 
-from tests.reference import scripts_http, scripts_time, scripts_writes
+from tests.reference import scripts_auth, scripts_http, scripts_time, scripts_writes
 from tests.reference.conversation import KEYS, Conversations, Request, get, put
 
 _READING: Conversations = {
@@ -127,4 +127,5 @@ CONVERSATIONS: Conversations = {
     **scripts_writes.CONVERSATIONS,
     **scripts_time.CONVERSATIONS,
     **scripts_http.CONVERSATIONS,
+    **scripts_auth.CONVERSATIONS,
 }

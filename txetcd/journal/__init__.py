@@ -13,7 +13,8 @@ from typing import Protocol
 
 from twisted.internet.defer import Deferred
 
-from txetcd.commands import Command
+from txetcd.auth import Auth
+from txetcd.commands import AnyCommand
 from txetcd.events import Event
 from txetcd.tree import Node, Tree
 
@@ -32,7 +33,7 @@ class Batch:
 
     origin: str
     number: int
-    commands: tuple[Command, ...]
+    commands: tuple[AnyCommand, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +41,7 @@ class Recovered:
     """What a journal knew when it was opened.
 
     @ivar cluster_id: drawn once, when the journal was made.
-    @ivar tree: the store as of the latest checkpoint.
+    @ivar tree: the store, users and roles included, as of the latest checkpoint.
     @ivar events: the recent events up to there.
     @ivar log: the batches after it, each with its position.
     """
@@ -65,6 +66,7 @@ class Checkpoint:
     @ivar rows: nodes, without children, as they are now.
     @ivar events: those since the last checkpoint, as far as the history goes.
     @ivar oldest_event: the index of the oldest event still in the history; older ones can go.
+    @ivar auth: the users and roles as they are now; None when they are as at the last checkpoint.
     """
 
     position: int
@@ -75,6 +77,7 @@ class Checkpoint:
     rows: list[Node]
     events: list[Event]
     oldest_event: int
+    auth: Auth | None = None
 
 
 Deliver = Callable[[int, Batch], None]

@@ -26,12 +26,13 @@ class MemoryJournal:
         self._events: list[Event] = []
         self._index = EMPTY.index
         self._raft_index = EMPTY.raft_index
+        self._auth = EMPTY.auth
 
     def load(self, deliver: Deliver) -> Deferred[Recovered]:
         """See `Journal.load`."""
         self._deliver = deliver
         rows = (self._rows[key] for key in sorted(self._rows))
-        tree = build(rows, self._index, self._raft_index)
+        tree = build(rows, self._index, self._raft_index, self._auth)
         return succeed(Recovered(self._cluster_id, tree, list(self._events), list(self._log)))
 
     def append(self, batch: Batch) -> Deferred[None]:
@@ -51,6 +52,8 @@ class MemoryJournal:
         self._events.extend(checkpoint.events)
         self._events = [event for event in self._events if event.index >= checkpoint.oldest_event]
         self._index, self._raft_index = checkpoint.index, checkpoint.raft_index
+        if checkpoint.auth is not None:
+            self._auth = checkpoint.auth
         self._log = [entry for entry in self._log if entry[0] > checkpoint.position]
         return succeed(None)
 

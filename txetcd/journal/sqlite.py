@@ -16,6 +16,7 @@ import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from rpds import HashTrieMap
@@ -24,6 +25,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.threadpool import ThreadPool
 
+from txetcd.auth import Auth
 from txetcd.commands import decode, encode
 from txetcd.events import Event
 from txetcd.journal import Batch, Checkpoint, Deliver, JournalError, Recovered
@@ -55,6 +57,7 @@ CREATE TABLE node (
     expiration TEXT, sum INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE event (store_index INTEGER PRIMARY KEY, event TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE auth (id INTEGER PRIMARY KEY CHECK (id = 1), auth TEXT NOT NULL, sum INTEGER NOT NULL);
 CREATE TABLE log (position INTEGER PRIMARY KEY, commands TEXT NOT NULL, sum INTEGER NOT NULL);
 """
 
@@ -108,6 +111,8 @@ class SQLiteJournal:
             remedy = "restore a backup of it, or start anew with --force"
             return fail(JournalError(f"{self.path} is damaged: {error}; {remedy}"))
         self._writer = ThreadPool(1, 1, "txetcd journal")
+        # A program that ends without `close` should end all the same; what was answered is on disk.
+        self._writer.threadFactory = _DaemonThread
         self._writer.start()
         return succeed(recovered)
 
@@ -154,6 +159,7 @@ class SQLiteJournal:
             f"BEGIN; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {VERSION};"
         )
         connection.execute("INSERT INTO state VALUES (1, ?, ?, ?, ?, ?)", (*state, _sum(*state)))
+        _write_auth(connection, EMPTY.auth)
         connection.execute("COMMIT")
 
     def _read(self, connection: sqlite3.Connection) -> Recovered:
@@ -162,12 +168,20 @@ class SQLiteJournal:
         if state is None:
             raise ValueError("table state is empty")
         cluster_id, position, index, raft_index = state
+        # Without its row everybody could do everything, so there always is one.
+        auth = next(_checked(connection.execute("SELECT auth, sum FROM auth"), "auth"), None)
+        if auth is None:
+            raise ValueError("table auth is empty")
         rows = connection.execute(
             "SELECT key, value, created, modified, expiration, sum FROM node ORDER BY key"
         )
-        tree = build((_node(*row) for row in _checked(rows, "node")), index, raft_index)
+        nodes = (_node(*row) for row in _checked(rows, "node"))
+        tree = build(nodes, index, raft_index, Auth.decode(*auth))
         rows = connection.execute("SELECT store_index, event, sum FROM event ORDER BY store_index")
         events = [Event.decode(text) for _, text in _checked(rows, "event")]
+        first = index - len(events) + 1
+        if [event.index for event in events] != list(range(first, index + 1)):
+            raise ValueError("an event is missing")
         rows = connection.execute("SELECT position, commands, sum FROM log ORDER BY position")
         log = []
         for place, text in _checked(rows, "log"):
@@ -250,6 +264,13 @@ class SQLiteJournal:
         return deferToThreadPool(self._reactor, self._writer, function, *arguments)
 
 
+class _DaemonThread(Thread):
+    """A thread that does not keep the process alive."""
+
+    def __init__(self, *arguments: Any, **keywords: Any) -> None:
+        super().__init__(*arguments, daemon=True, **keywords)
+
+
 def _nobody(position: int, batch: Batch) -> None:
     """Whom batches go to before the journal is opened: there are none."""
 
@@ -268,6 +289,13 @@ def _write_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) ->
     (cluster_id,) = execute("SELECT cluster_id FROM state").fetchone()
     state = (cluster_id, checkpoint.position, checkpoint.index, checkpoint.raft_index)
     execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?)", (*state, _sum(*state)))
+    if checkpoint.auth is not None:
+        _write_auth(connection, checkpoint.auth)
+
+
+def _write_auth(connection: sqlite3.Connection, auth: Auth) -> None:
+    text = auth.encode()
+    connection.execute("REPLACE INTO auth VALUES (1, ?, ?)", (text, _sum(text)))
 
 
 def _bytes(text: str) -> bytes:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from twisted.web.resource import IResource
 from twisted.web.server import Request
 
+from txetcd.resources.auth import AuthResource
 from txetcd.resources.endpoint import Directory, Options
+from txetcd.resources.guard import Guard
 from txetcd.resources.keys import MAX_BODY, KeysResource
 from txetcd.resources.members import LeaderURL, Machines, Member, Members
 from txetcd.resources.status import Health, StatsLeader, StatsSelf, StatsStore, Version
@@ -39,13 +41,15 @@ class API(Directory):
         def member() -> Member:
             return Member(name, client_urls, store.cluster_id)
 
+        guard = Guard(store)
         stats = Directory()
         stats.putChild(b"self", StatsSelf(store, member, store.time()))
         stats.putChild(b"leader", StatsLeader(member))
         stats.putChild(b"store", StatsStore(store))
         v2 = Directory()
-        v2.putChild(b"keys", KeysResource(store, max_body=max_body))
-        v2.putChild(b"members", Members(member))
+        v2.putChild(b"keys", KeysResource(store, max_body=max_body, guard=guard))
+        v2.putChild(b"auth", AuthResource(store, guard))
+        v2.putChild(b"members", Members(store, guard, member))
         v2.putChild(b"machines", Machines(member))
         v2.putChild(b"leader", LeaderURL(member))
         v2.putChild(b"stats", stats)

@@ -75,7 +75,7 @@ class Endpoint(Resource):
         """There is nothing below."""
         return NotFound()
 
-    def render(self, request: Request) -> bytes:
+    def render(self, request: Request) -> bytes | int:
         """Answer the methods that there are."""
         if request.method not in self.methods:
             return not_allowed(request, self.methods)

@@ -14,10 +14,23 @@ from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET, Request
 
 from txetcd import errors
+from txetcd.auth import Access
 from txetcd.errors import EtcdError
 from txetcd.events import Event
-from txetcd.query import Query, Read, Watch, Write, form_body, parse, parse_form, parse_key, want_event_stream
+from txetcd.query import (
+    Query,
+    Read,
+    Watch,
+    Write,
+    form_body,
+    parse,
+    parse_access,
+    parse_form,
+    parse_key,
+    want_event_stream,
+)
 from txetcd.resources.endpoint import JSON, not_allowed
+from txetcd.resources.guard import INSUFFICIENT, Guard
 from txetcd.resources.gzipped import accepts_gzip, gzip
 from txetcd.resources.late import Late, Listing, Streaming, json_line, server_sent_event
 from txetcd.store import Store
@@ -41,32 +54,60 @@ class KeysResource(Resource):
 
     @param store: a running `Store`.
     @param max_body: how many bytes a form may have; over that it is refused with 400 and code 210.
+    @param guard: tells who may do what; one of its own if None.
     """
 
     isLeaf = True
 
-    def __init__(self, store: Store, *, max_body: int = MAX_BODY) -> None:
+    def __init__(self, store: Store, *, max_body: int = MAX_BODY, guard: Guard | None = None) -> None:
         super().__init__()
         self._store = store
         self._max_body = max_body
+        self._guard = guard or Guard(store)
 
     def render(self, request: Request) -> bytes | int:
         """Answer, or begin to."""
         if request.method not in METHODS:
             return not_allowed(request, METHODS)
         try:
-            query = self._parse(request)
-            if isinstance(query, Write):
-                return self._write(request, query)
-            if isinstance(query, Watch):
-                return self._watch(request, query)
-            if query.quorum:
-                return self._read_after(request, query, self._store.barrier())
-            return self._read(request, query)
+            method = request.method.decode("ascii")
+            form = self._form(request)
+            path = _path_below(request)
+            key = parse_key(path)
+            query = parse(method, key, form, self._store.time())
+            if self._store.tree.auth.enabled:
+                return self._answer_if(request, query, parse_access(method, path, key, form))
+            return self._answer(request, query)
         except EtcdError as error:
             return self._refusal(request, error)
 
-    def _parse(self, request: Request) -> Query:
+    def _answer(self, request: Request, query: Query) -> bytes | int:
+        if isinstance(query, Write):
+            return self._write(request, query)
+        if isinstance(query, Watch):
+            return self._watch(request, query)
+        if query.quorum:
+            return self._read_after(request, query, self._store.barrier())
+        return self._read(request, query)
+
+    def _answer_if(self, request: Request, query: Query, access: Access) -> int:
+        """Answer once it is known who asks, if they may."""
+        late = Late(request)
+
+        def known(may: bool) -> None:
+            if not may:
+                raise EtcdError(errors.UNAUTHORIZED, INSUFFICIENT)
+            if late.alive:
+                body = self._answer(request, query)
+                if isinstance(body, bytes):
+                    late.answer(body)
+
+        may = self._guard.allows(request, lambda auth, user: auth.may(user, access))
+        may.addCallback(known).addErrback(self._refuse_late, late)
+        return NOT_DONE_YET
+
+    def _form(self, request: Request) -> dict[str, str]:
+        """The arguments."""
         body = b""
         if request.method in (b"PUT", b"POST") and request.content is not None:
             request.content.seek(0)
@@ -77,9 +118,7 @@ class KeysResource(Resource):
         form = parse_form(request.uri.partition(b"?")[2], body)
         if _is_event_source(request):
             want_event_stream(form, request.getHeader(b"last-event-id"))
-        return parse(
-            request.method.decode("ascii"), parse_key(_path_below(request)), form, self._store.time()
-        )
+        return form
 
     # Reads
 

@@ -12,6 +12,8 @@ from twisted.web.resource import IResource
 from twisted.web.server import Request
 
 from txetcd.resources.endpoint import TEXT, Endpoint
+from txetcd.resources.guard import Guard, Guarded
+from txetcd.store import Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,13 +44,14 @@ MemberNow = Callable[[], Member]
 """Gives the member as it is now: its cluster's id is known once the store is open."""
 
 
-class Members(Endpoint):
+class Members(Guarded):
     """`/v2/members`: the list of them, and `/v2/members/leader`.  It cannot be changed here."""
 
     methods: ClassVar[tuple[bytes, ...]] = (b"GET", b"POST", b"DELETE", b"PUT")
+    open_methods: ClassVar[tuple[bytes, ...]] = (b"GET",)
 
-    def __init__(self, member: MemberNow) -> None:
-        super().__init__()
+    def __init__(self, store: Store, guard: Guard, member: MemberNow) -> None:
+        super().__init__(store, guard)
         self._member = member
 
     def getChild(self, path: bytes, request: Request) -> IResource:
@@ -58,11 +61,11 @@ class Members(Endpoint):
                 return self
             if path == b"leader" and request.method == b"GET":
                 return Leader(self._member)
-        return Missing(self._member, b"/".join([path, *(request.postpath or [])]))
+        id = b"/".join([path, *(request.postpath or [])])
+        return Missing(self._store, self._guard, id)
 
     def body(self, request: Request) -> str:
         """The members, or that they stay as they are."""
-        request.setHeader(b"x-etcd-cluster-id", b"%x" % self._member().cluster_id)
         if request.method != b"GET":
             request.setResponseCode(403)
             return '{"message":"the members of this server cannot be changed"}'
@@ -82,20 +85,19 @@ class Leader(Endpoint):
         return self._member().to_json() + "\n"
 
 
-class Missing(Endpoint):
+class Missing(Guarded):
     """A member that there is not."""
 
     isLeaf = True
-    methods: ClassVar[tuple[bytes, ...]] = (b"GET", b"POST", b"DELETE", b"PUT")
+    methods: ClassVar[tuple[bytes, ...]] = Members.methods
+    open_methods: ClassVar[tuple[bytes, ...]] = Members.open_methods
 
-    def __init__(self, member: MemberNow, id: bytes) -> None:
-        super().__init__()
-        self._member = member
+    def __init__(self, store: Store, guard: Guard, id: bytes) -> None:
+        super().__init__(store, guard)
         self._id = id.decode("utf-8", "replace")
 
     def body(self, request: Request) -> str:
         """That it is not."""
-        request.setHeader(b"x-etcd-cluster-id", b"%x" % self._member().cluster_id)
         request.setResponseCode(404)
         if request.method == b"GET":
             return '{"message":"Not found"}'

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from txetcd.settings import options
 from txetcd.settings.options import Given, SettingsError
-from txetcd.settings.values import HostPort, url_of
+from txetcd.settings.values import ClientURL, HostPort, url_of
+from txetcd.tls.policy import Policy
 
 DEFAULT_ADDR = HostPort("127.0.0.1", 4001)
 
@@ -38,12 +39,17 @@ class Settings:
     @ivar data_dir: the directory, an absolute path, that holds everything.
     @ivar force: what is in there is thrown away first.
     @ivar bind: the addresses to listen on.
-    @ivar listen: Twisted endpoint strings to listen on.  They are taken as they are: the three files are
-        for `bind`.
+    @ivar listen: Twisted endpoint strings to listen on.  They are taken as they are: the files are for
+        `bind` and `metrics`.
+    @ivar metrics: the addresses to serve /health on, without client certificates.
     @ivar advertise_client_urls: where clients are told to go.
     @ivar cert_file: the certificate, an absolute path; with it there is a key.
     @ivar key_file: its private key.
     @ivar ca_file: the CAs of the certificates that clients must have.
+    @ivar crl_file: what those CAs have revoked.
+    @ivar close_revoked: close connections of clients that are revoked later.
+    @ivar policy: what else is asked of TLS and clients' certificates.
+    @ivar handshake_timeout: seconds that a TLS handshake may take.
     @ivar cors: origins that may use the API, "*" for all.
     @ivar max_request_bytes: the longest body.
     @ivar max_header_bytes: the longest head, request line included.
@@ -59,10 +65,15 @@ class Settings:
     force: bool
     bind: tuple[Address, ...]
     listen: tuple[str, ...]
+    metrics: tuple[Address, ...]
     advertise_client_urls: tuple[str, ...]
     cert_file: Path | None
     key_file: Path | None
     ca_file: Path | None
+    crl_file: Path | None
+    close_revoked: bool
+    policy: Policy
+    handshake_timeout: float
     cors: tuple[str, ...]
     max_request_bytes: int
     max_header_bytes: int
@@ -87,10 +98,13 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
 
     cert_file, ca_file = path(options.CERT_FILE), path(options.CA_FILE)
     _check_client_cert_auth(given, ca_file)
+    _check_client_names(given, ca_file)
     name = given.get(options.NAME) or host_name
     bind = _bind(given, cert_file is not None)
     listen = given.need(options.LISTEN)
-    if cert_file is not None and not any(address.tls for address in bind):
+    metrics = _addresses(given, options.LISTEN_METRICS_URLS, cert_file is not None)
+    _check_no_overlap(given, bind, metrics)
+    if cert_file is not None and not any(address.tls for address in (*bind, *metrics)):
         raise SettingsError(
             f"{given.label(options.CERT_FILE)}: would serve nobody; give --bind-addr, or https:// in "
             "--listen-client-urls, or leave it out"
@@ -102,10 +116,20 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
         force=given.need(options.FORCE),
         bind=bind,
         listen=listen,
+        metrics=metrics,
         advertise_client_urls=_advertised(given, bind),
         cert_file=cert_file,
         key_file=path(options.KEY_FILE),
         ca_file=ca_file,
+        crl_file=path(options.CLIENT_CRL_FILE),
+        close_revoked=given.need(options.CLOSE_REVOKED),
+        policy=Policy(
+            given.need(options.TLS_MIN_VERSION),
+            given.need(options.OFFERED_SUITES),
+            given.need(options.CLIENT_CERT_ALLOWED_CN),
+            given.need(options.CLIENT_CERT_ALLOWED_HOSTNAME),
+        ),
+        handshake_timeout=given.need(options.TLS_HANDSHAKE_TIMEOUT),
         cors=given.need(options.CORS),
         max_request_bytes=given.need(options.MAX_REQUEST_BYTES),
         max_header_bytes=given.need(options.MAX_HEADER_BYTES),
@@ -128,6 +152,39 @@ def _check_client_cert_auth(given: Given, ca_file: Path | None) -> None:
         )
 
 
+def _check_client_names(given: Given, ca_file: Path | None) -> None:
+    """Names in certificates that nobody has verified would mean nothing."""
+    for option in (options.CLIENT_CERT_ALLOWED_CN, options.CLIENT_CERT_ALLOWED_HOSTNAME):
+        if given.need(option) and ca_file is None:
+            raise SettingsError(
+                f"{given.label(option)}: needs the CA of the clients' certificates; give --ca-file too"
+            )
+    if given.need(options.CLOSE_REVOKED) and given.get(options.CLIENT_CRL_FILE) is None:
+        raise SettingsError(
+            f"{given.label(options.CLOSE_REVOKED)}: needs what is revoked; give --client-crl-file too"
+        )
+
+
+def _addresses(given: Given, option: options.Option[tuple[ClientURL, ...]], tls: bool) -> tuple[Address, ...]:
+    """The addresses in an option's URLs."""
+    urls = given.need(option)
+    if not tls and any(url.tls for url in urls):
+        raise SettingsError(
+            f"{given.label(option)}: https:// needs a certificate; give --cert-file and --key-file"
+        )
+    return tuple(Address(url.host, url.port, url.tls) for url in urls)
+
+
+def _check_no_overlap(given: Given, bind: tuple[Address, ...], metrics: tuple[Address, ...]) -> None:
+    taken = {(address.host, address.port) for address in bind if address.port}
+    for address in metrics:
+        if (address.host, address.port) in taken:
+            raise SettingsError(
+                f"{given.label(options.LISTEN_METRICS_URLS)}: {address} is where clients are served; "
+                "choose another port"
+            )
+
+
 def _bind(given: Given, tls: bool) -> tuple[Address, ...]:
     """Where to listen, apart from endpoint strings."""
     urls, bind = given.get(options.LISTEN_CLIENT_URLS), given.get(options.BIND_ADDR)
@@ -138,9 +195,7 @@ def _bind(given: Given, tls: bool) -> tuple[Address, ...]:
             raise SettingsError(
                 f"{label} and {given.label(options.BIND_ADDR)}: say the same; give one of them"
             )
-        if not tls and any(url.tls for url in urls):
-            raise SettingsError(f"{label}: https:// needs a certificate; give --cert-file and --key-file")
-        return tuple(Address(url.host, url.port, url.tls) for url in urls)
+        return _addresses(given, options.LISTEN_CLIENT_URLS, tls)
     if bind is not None:
         return (Address(bind.host, _port(addr) if bind.port is None else bind.port, tls),)
     if given.need(options.LISTEN):
@@ -166,7 +221,7 @@ def _is_ip(host: str) -> bool:
 
 
 def _speaks_tls(endpoint: str) -> bool:
-    return endpoint.startswith(("ssl:", "tls:"))
+    return endpoint.startswith(("ssl:", "tls:", "mtls:"))
 
 
 def _advertised(given: Given, bind: tuple[Address, ...]) -> tuple[str, ...]:
@@ -197,7 +252,7 @@ def _unguarded(given: Given, bind: tuple[Address, ...]) -> Iterator[str]:
     for endpoint in given.need(options.LISTEN):
         if not _speaks_tls(endpoint):
             yield f"{endpoint} speaks plain HTTP and asks no client for a certificate"
-        elif given.get(options.CA_FILE) is not None:
+        elif given.get(options.CA_FILE) is not None and not endpoint.startswith("mtls:"):
             yield f"{endpoint} asks no client for a certificate"
 
 

@@ -25,9 +25,6 @@ IGNORED = frozenset(
 # Options that would change what the server does, each with the remedy.
 _REFUSED = {
     "auto-tls": "txetcd makes no certificates of its own; give --cert-file and --key-file",
-    "cipher-suites": _NOT_YET,
-    "client-cert-allowed-hostname": _NOT_YET,
-    "client-crl-file": _NOT_YET,
     "config-file": "txetcd does not read etcd's YAML; give --config with a TOML file",
     "cpuprofile": "txetcd does not profile itself; run it under twistd --profile",
     "discovery": _NO_PEERS,
@@ -38,7 +35,6 @@ _REFUSED = {
     "force-new-cluster": "txetcd has no cluster to leave; leave it out, or start anew with --force",
     "host-whitelist": _NOT_YET,
     "initial-cluster": "it names several members, and txetcd is one server; leave it out",
-    "listen-metrics-urls": "txetcd serves /health on its client addresses; leave it out",
     "peer-auto-tls": _NO_PEERS,
     "peer-ca-file": _NO_PEERS,
     "peer-cert-allowed-cn": _NO_PEERS,
@@ -52,7 +48,6 @@ _REFUSED = {
     "peers-file": _NO_PEERS,
     "proxy": "txetcd is no proxy; leave it out",
     "tls-max-version": _NOT_YET,
-    "tls-min-version": _NOT_YET,
     "wal-dir": "txetcd keeps everything in --data-dir; leave it out",
 }
 

@@ -17,13 +17,17 @@ from txetcd.settings import foreign
 from txetcd.settings.values import (
     ADDRESS,
     BIND_ADDRESS,
+    CIPHER_SUITES,
     CLIENT_URLS,
     ENDPOINTS,
     FILE,
+    HOSTS,
     LISTEN_URLS,
+    NAMES,
     ORIGINS,
     PATH,
     SWITCH,
+    TLS_VERSION,
     WORD,
     ClientURL,
     HostPort,
@@ -32,6 +36,7 @@ from txetcd.settings.values import (
     shown,
     whole,
 )
+from txetcd.tls.policy import Suite
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -104,7 +109,15 @@ LISTEN = Option[tuple[str, ...]](
     ENDPOINTS,
     (),
     "Where to listen, as a Twisted endpoint string such as unix:/run/txetcd.sock; may be given several "
-    "times. Replaces --addr as the place to listen. It speaks TLS only if the string says so, as ssl: does.",
+    "times. Replaces --addr as the place to listen. It speaks TLS only if the string says so, as ssl: and "
+    "mtls: do.",
+)
+LISTEN_METRICS_URLS = Option[tuple[ClientURL, ...]](
+    "listen-metrics-urls",
+    LISTEN_URLS,
+    (),
+    "Where else to serve /health, and nothing else, without client certificates: http:// or https:// URLs of "
+    "IP addresses, with commas.",
 )
 ADVERTISE_CLIENT_URLS = Option[tuple[str, ...]](
     "advertise-client-urls",
@@ -132,6 +145,44 @@ CA_FILE = Option[Path](
 )
 CLIENT_CERT_AUTH = Option[bool](
     "client-cert-auth", SWITCH, None, "Insist on client certificates; --ca-file alone already does."
+)
+CLIENT_CRL_FILE = Option[Path](
+    "client-crl-file",
+    FILE,
+    None,
+    "Certificate revocation lists of the CAs in --ca-file, or of CAs below them; PEM, or one in DER.",
+)
+CLIENT_CERT_ALLOWED_CN = Option[tuple[str, ...]](
+    "client-cert-allowed-cn",
+    NAMES,
+    (),
+    "Serve only clients whose certificate has one of these common names; with commas between them.",
+)
+CLIENT_CERT_ALLOWED_HOSTNAME = Option[tuple[str, ...]](
+    "client-cert-allowed-hostname",
+    HOSTS,
+    (),
+    "Serve only clients whose certificate is valid for one of these host names or IP addresses; with commas "
+    "between them.",
+)
+CLOSE_REVOKED = Option[bool](
+    "close-revoked",
+    SWITCH,
+    False,
+    "When --client-crl-file changes, also close the connections of clients that it revokes.",
+)
+TLS_MIN_VERSION = Option[str](
+    "tls-min-version", TLS_VERSION, "TLS1.2", "The oldest TLS spoken: TLS1.2 or TLS1.3."
+)
+OFFERED_SUITES = Option[tuple[Suite, ...]](
+    "cipher-suites",
+    CIPHER_SUITES,
+    (),
+    "The cipher suites offered, with commas between them, by their names in IANA's registry or OpenSSL's.",
+    "all with ECDHE and AES-GCM or ChaCha20",
+)
+TLS_HANDSHAKE_TIMEOUT = Option[float](
+    "tls-handshake-timeout", seconds(0.1, 3600), 10.0, "How long a TLS handshake may take."
 )
 CORS = Option[tuple[str, ...]](
     "cors", ORIGINS, (), "Origins whose pages may use the API, with commas between them, or *.", "none"
@@ -163,8 +214,20 @@ HELP = Option[bool]("help", SWITCH, False, "Print this and exit.", "", ("h",), c
 
 SECTIONS: dict[str, tuple[Option[Any], ...]] = {
     "Data": (NAME, DATA_DIR, FORCE, HISTORY_SIZE),
-    "Addresses": (ADDR, BIND_ADDR, LISTEN_CLIENT_URLS, LISTEN, ADVERTISE_CLIENT_URLS),
-    "HTTPS": (CERT_FILE, KEY_FILE, CA_FILE, CLIENT_CERT_AUTH),
+    "Addresses": (ADDR, BIND_ADDR, LISTEN_CLIENT_URLS, LISTEN, LISTEN_METRICS_URLS, ADVERTISE_CLIENT_URLS),
+    "HTTPS": (
+        CERT_FILE,
+        KEY_FILE,
+        CA_FILE,
+        CLIENT_CERT_AUTH,
+        CLIENT_CRL_FILE,
+        CLOSE_REVOKED,
+        CLIENT_CERT_ALLOWED_CN,
+        CLIENT_CERT_ALLOWED_HOSTNAME,
+        TLS_MIN_VERSION,
+        OFFERED_SUITES,
+        TLS_HANDSHAKE_TIMEOUT,
+    ),
     "HTTP": (CORS, MAX_REQUEST_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_CONNECTIONS, IDLE_TIMEOUT),
     "General": (CONFIG, VERSION, HELP),
 }

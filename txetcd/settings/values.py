@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from txetcd.tls.policy import VERSIONS, Suite, suite
+
 T = TypeVar("T")
 
 
@@ -92,12 +94,12 @@ def whole(low: int, high: int) -> Kind[int]:
     return Kind("N", parse, (int,), "a whole number")
 
 
-def seconds(low: int, high: int) -> Kind[float]:
+def seconds(low: float, high: float) -> Kind[float]:
     """A number of seconds, with decimals if need be."""
 
     def parse(text: str) -> float:
         if not re.fullmatch(r"[0-9]{1,9}(\.[0-9]{1,9})?", text) or not low <= float(text) <= high:
-            raise ValueError(f"must be a number of seconds from {low} to {high}")
+            raise ValueError(f"must be a number of seconds from {low:g} to {high:g}")
         return float(text)
 
     return Kind("SECONDS", parse, (int, float), "a number")
@@ -206,6 +208,43 @@ def _origins(text: str) -> tuple[str, ...]:
     return tuple(items)
 
 
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(_items(text))
+
+
+def _hosts(text: str) -> tuple[str, ...]:
+    """Host names and IP addresses."""
+    hosts = []
+    for item in _items(text):
+        try:
+            host, port = _host_port(f"[{item}]" if ":" in item else item)
+        except ValueError:
+            host, port = "", None
+        if not host or port is not None:
+            raise ValueError(f"must be host names or IP addresses, not {shown(item)}")
+        hosts.append(host)
+    return tuple(hosts)
+
+
+def _version(text: str) -> str:
+    if text not in VERSIONS:
+        raise ValueError(f"must be {' or '.join(VERSIONS)}; nothing older is spoken")
+    return text
+
+
+def _suites(text: str) -> tuple[Suite, ...]:
+    suites = []
+    for item in _items(text):
+        try:
+            suites.append(suite(item))
+        except KeyError:
+            raise ValueError(
+                f"must be cipher suites with ECDHE and AES-GCM or ChaCha20-Poly1305, by IANA's names or "
+                f"OpenSSL's; {shown(item)} is none"
+            ) from None
+    return tuple(suites)
+
+
 def _endpoint(text: str) -> tuple[str, ...]:
     if not re.match(r"[A-Za-z0-9_-]+:", text):
         raise ValueError("must be a Twisted endpoint string, such as tcp:4001:interface=127.0.0.1")
@@ -221,4 +260,8 @@ BIND_ADDRESS = Kind("IP[:PORT]", _bind_address)
 CLIENT_URLS = Kind("URLS", _client_urls, (str, list), "a string or a list of strings")
 LISTEN_URLS = Kind("URLS", _listen_urls, (str, list), "a string or a list of strings")
 ORIGINS = Kind("ORIGINS", _origins, (str, list), "a string or a list of strings")
+NAMES = Kind("NAMES", _names, (str, list), "a string or a list of strings")
+HOSTS = Kind("HOSTS", _hosts, (str, list), "a string or a list of strings")
+TLS_VERSION = Kind("VERSION", _version)
+CIPHER_SUITES = Kind("SUITES", _suites, (str, list), "a string or a list of strings")
 ENDPOINTS = Kind("ENDPOINT", _endpoint, (str, list), "a string or a list of strings", repeats=True)
