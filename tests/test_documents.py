@@ -17,7 +17,7 @@ from txetcd.settings import foreign, options
 OPTIONS = {name: option for option in options.TABLE for name in (option.name, *option.aliases)}
 
 # Options of other programs that the text names: curl's, openssl's and twistd's.
-FOREIGN = frozenset("--cacert --cert-type -days -k -newkey --logfile --syslog".split())
+FOREIGN = frozenset("--cacert --cert --cert-type --key -days -k -newkey --logfile --syslog".split())
 
 # The error that a client of this server never gets: a stop ends watches otherwise.
 UNUSED = frozenset([errors.WATCHER_CLEARED])

@@ -18,7 +18,7 @@ from twisted.trial.unittest import SkipTest, SynchronousTestCase
 import txetcd
 
 CHECKOUT = Path(__file__).parent.parent
-PLUGIN = "twisted/plugins/txetcd_plugin.py"
+PLUGINS = {"twisted/plugins/txetcd_plugin.py", "twisted/plugins/txetcd_endpoints.py"}
 # Files like these would replace Twisted's own, and take them along when txetcd is removed.
 NEVER = ("twisted/__init__.py", "twisted/plugins/__init__.py")
 FOLDERS = ("docs", "fixtures", "tests", "twisted", "txetcd")
@@ -72,10 +72,12 @@ class ContentsTests(PackagingCase):
         with zipfile.ZipFile(self.build("wheel")) as wheel:
             names = set(wheel.namelist())
             metadata = wheel.read(f"txetcd-{txetcd.__version__}.dist-info/METADATA").decode()
-        self.assertLessEqual({PLUGIN, "txetcd/py.typed", "txetcd/tap.py", "txetcd/journal/sqlite.py"}, names)
+        self.assertLessEqual(
+            {*PLUGINS, "txetcd/py.typed", "txetcd/tap.py", "txetcd/journal/sqlite.py"}, names
+        )
         self.assertEqual(names.intersection(NEVER), set())
-        outside = {name for name in names if not name.startswith(("txetcd/", "txetcd-")) and name != PLUGIN}
-        self.assertEqual(outside, set())
+        outside = {name for name in names if not name.startswith(("txetcd/", "txetcd-"))}
+        self.assertEqual(outside, PLUGINS)
         ours = {path.relative_to(self.source).as_posix() for path in (self.source / "txetcd").rglob("*.py")}
         self.assertLessEqual(ours, names)
         self.assertIn(f"Version: {txetcd.__version__}\n", metadata)
@@ -85,7 +87,7 @@ class ContentsTests(PackagingCase):
         with tarfile.open(self.build("sdist")) as sdist:
             names = {name.partition("/")[2] for name in sdist.getnames()}
         expected = {
-            PLUGIN,
+            *PLUGINS,
             "LICENSE",
             "README.md",
             "CHANGELOG.md",
@@ -127,6 +129,11 @@ class InstallTests(PackagingCase):
         self.assertTrue(Path(place.strip()).is_relative_to(self.directory), place)
         twistd = "from twisted.scripts.twistd import run; run()"
         self.assertRegex(self.run_python(python, "-c", twistd, "--help"), r"(?m)^ +txetcd +An etcd server")
+        knows = "from twisted.internet.endpoints import serverFromString; serverFromString(None, 'mtls:1')"
+        self.assertIn(
+            "missing 3 required",
+            self.run_python(python, "-c", f"try: {knows}\nexcept TypeError as e: print(e)"),
+        )
         version = f"txetcd {txetcd.__version__}\n"
         self.assertEqual(self.run_python(python, "-c", twistd, "txetcd", "--version"), version)
         self.assertEqual(self.run_python(str(home / "bin" / "txetcd"), "--version"), version)

@@ -6,14 +6,17 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
+from twisted.application.service import Service
+from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 import txetcd
-from txetcd.tap import Options
+from txetcd.tap import Options, Starter
 
 CHECKOUT = Path(__file__).parent.parent
 CERTIFICATES = CHECKOUT / "fixtures" / "ca"
@@ -237,6 +240,39 @@ class CommandTests(ProcessCase):
             self.assertIn("-v is ignored", stdout)
             self.assertIn("Server Shut Down", stdout)
             self.assertFalse((self.directory / "twistd.pid").exists())
+
+
+class HangUpTests(SynchronousTestCase):
+    """What a SIGHUP does while a server runs, and before and after."""
+
+    def test_reload(self) -> None:
+        stopping: Deferred[None] = Deferred()
+
+        class Server(Service):
+            def stopService(self) -> Deferred[None]:
+                return stopping
+
+        class Reactor:
+            def callWhenRunning(self, call: Callable[..., object], *arguments: object) -> None:
+                call(*arguments)
+
+            def callFromThread(self, call: Callable[[], object]) -> None:
+                call()
+
+        told: list[str] = []
+        running: Any = Reactor()
+        before = signal.getsignal(signal.SIGHUP)
+        self.addCleanup(signal.signal, signal.SIGHUP, before)
+        starter = Starter(running, Server(), {}, lambda: told.append("reload"))
+        starter.privilegedStartService()
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(told, ["reload"])
+        stopped: Any = starter.stopService()
+        os.kill(os.getpid(), signal.SIGHUP)
+        self.assertEqual(told, ["reload"] * 2)
+        stopping.callback(None)
+        self.successResultOf(stopped)
+        self.assertEqual(signal.getsignal(signal.SIGHUP), before)
 
 
 class StarterTests(ProcessCase):

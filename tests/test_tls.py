@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import os
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from twisted.internet.protocol import Factory
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.testing import MemoryReactorClock
 
+from tests.certificates import CLIENT
 from tests.tls_harness import MemoryClient, TLSCase
 from txetcd.tls import TLSError, check
 from txetcd.tls.endpoints import server_endpoint_description
@@ -150,6 +152,17 @@ class CheckTests(TLSCase):
         key_file = self.file("text.key", (parameters + self.server.key_pem).replace(b"\n", b"\r\n"))
         check(cert_file, key_file, self.ca_file)
         check(cert_file, key_file, None)
+
+    def test_certificates_that_nobody_can_use(self) -> None:
+        past = datetime.datetime(2020, 1, 1, tzinfo=datetime.timezone.utc)
+        expired = self.ca.issue("a", hosts=["a"], end=past).write(self.directory, "expired")
+        self.assertIn("--cert-file expired.crt has expired on 2020-01-01", self.refusal(*expired))
+        wrong = self.ca.issue("a", hosts=["a"], purposes=[CLIENT]).write(self.directory, "wrong")
+        self.assertIn("--cert-file wrong.crt is not for servers", self.refusal(*wrong))
+        self.assertIn(
+            "--ca-file server.crt holds 'server', which is not a CA",
+            self.refusal(self.cert_file, self.key_file, self.cert_file),
+        )
 
     def test_too_weak_for_openssl(self) -> None:
         key = rsa.generate_private_key(65537, 1024)

@@ -17,7 +17,7 @@ from twisted.internet.protocol import Factory, Protocol, connectionDone
 from twisted.internet.ssl import CertificateOptions
 from twisted.internet.task import Clock
 from twisted.internet.testing import StringTransport
-from twisted.logger import LogEvent, formatEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, formatEvent, globalLogPublisher
 from twisted.protocols.tls import TLSMemoryBIOFactory
 from twisted.python.failure import Failure
 from twisted.trial.unittest import SynchronousTestCase
@@ -36,6 +36,8 @@ PEER = IPv4Address("TCP", "192.0.2.7", 50000)
 @implementer(IProtocolNegotiationFactory)
 class Recorder(Factory):
     """Answers whatever arrives with `served`, keeps it in `received`, and says when it is `closed`."""
+
+    noisy = False
 
     def __init__(self) -> None:
         self.received = b""
@@ -69,11 +71,11 @@ class _Transport(StringTransport):
 
 
 class MemoryClient:
-    """A TLS client connected in memory to a server that has `options`, or a keeper of certificates."""
+    """A TLS client connected in memory to a server that has `options`, a keeper of certificates, or all."""
 
     def __init__(
         self,
-        options: CertificateOptions | Keeper,
+        options: CertificateOptions | Keeper | SecureFactory,
         context: ssl.SSLContext,
         host: str = "localhost",
         session: ssl.SSLSession | None = None,
@@ -83,8 +85,13 @@ class MemoryClient:
         self.clock = Clock()
         self.transport = _Transport()
         factory = factory or self.recorder
-        if isinstance(options, Keeper):
-            self.factory: TLSMemoryBIOFactory = SecureFactory(options, factory, self.clock, 10, True)
+        self.factory: TLSMemoryBIOFactory
+        if isinstance(options, SecureFactory):
+            self.factory = options
+            assert isinstance(options.clock, Clock)
+            self.clock = options.clock
+        elif isinstance(options, Keeper):
+            self.factory = SecureFactory(options, factory, self.clock, 10, True)
         else:
             self.factory = TLSMemoryBIOFactory(options, False, factory, self.clock)
         self.server = self.factory.buildProtocol(PEER)
@@ -158,6 +165,7 @@ class TLSCase(SynchronousTestCase):
         """What the log says meanwhile, a line each."""
         lines: list[str] = []
 
+        @implementer(ILogObserver)
         def observe(event: LogEvent) -> None:
             lines.append(formatEvent(event))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
+from urllib.parse import urlsplit
 
 from twisted.application.service import Service
 from twisted.internet.abstract import FileDescriptor
@@ -179,7 +180,8 @@ def keeper(reactor: IServerReactor, settings: Settings) -> Keeper | None:
     files = tls.configured(settings.cert_file, settings.key_file, settings.ca_file, settings.crl_file)
     if files is None:
         return None
-    return Keeper(files, settings.policy, reactor, close_revoked=settings.close_revoked)
+    hosts = [urlsplit(url).hostname or "" for url in settings.advertise_client_urls]
+    return Keeper(files, settings.policy, reactor, close_revoked=settings.close_revoked, advertised=hosts)
 
 
 def endpoints(

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
 from twisted.application.service import Service
+from twisted.internet.defer import maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python import usage
@@ -92,6 +93,8 @@ def check(settings: Settings) -> None:
         try:
             # The endpoint is only made, and needs the reactor no sooner than it listens.
             serverFromString(None, endpoint)
+        except tls.TLSError as error:
+            raise SettingsError(f"--listen: {error}") from None
         except Exception as error:
             reason = " ".join(str(error).split())
             raise SettingsError(f"--listen {endpoint}: is no endpoint that Twisted knows: {reason}") from None
@@ -163,8 +166,12 @@ class Starter(Service):
     def stopService(self) -> object:
         """Stop the server; a Deferred fires when it has stopped."""
         super().stopService()
+        # Until then a SIGHUP would end the process in the middle of it.
+        return maybeDeferred(self._server.stopService).addBoth(self._stopped)
+
+    def _stopped(self, result: object) -> object:
         signal.signal(signal.SIGHUP, self._before)
-        return self._server.stopService()
+        return result
 
     def _try(self, start: Callable[[], object]) -> None:
         try:

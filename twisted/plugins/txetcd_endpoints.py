@@ -1,6 +1,8 @@
 """Tells Twisted of `mtls:` endpoints; any Twisted program may import this, so txetcd comes only when used."""
 
-from twisted.internet.interfaces import IStreamServerEndpointStringParser
+from typing import Any
+
+from twisted.internet.interfaces import IStreamServerEndpoint, IStreamServerEndpointStringParser
 from twisted.plugin import IPlugin
 from zope.interface import implementer
 
@@ -11,7 +13,8 @@ class _MutualTLSParser:
 
     prefix = "mtls"
 
-    def parseStreamServer(self, reactor, *args, **kwargs):
+    def parseStreamServer(self, reactor: Any, *args: Any, **kwargs: Any) -> IStreamServerEndpoint:
+        """Called by Twisted with what is between the colons."""
         from txetcd.tls.endpoints import mutual_tls_endpoint
 
         return mutual_tls_endpoint(reactor, *args, **kwargs)

@@ -138,10 +138,10 @@ def _server(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
     yield "Start the server with it:"
     yield _command(
         *("twistd", "-n", "txetcd", *_addresses(_reachable(names))),
-        *("--ca-file", given.dir / directory.CERTIFICATE),
+        *("--ca-file", given.dir / directory.CERTIFICATE, "--client-crl-file", given.dir / directory.CRL),
         *("--cert-file", issued.cert_file, "--key-file", issued.key_file),
     )
-    yield _elsewhere(given)
+    yield _elsewhere(given, "four")
     yield ""
     yield "Next, a certificate for each client:"
     yield _again(given, "client", "client1")
@@ -158,7 +158,7 @@ def _client(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
         *("curl", "--cacert", given.dir / directory.CERTIFICATE),
         *("--cert", issued.cert_file, "--key", issued.key_file, f"https://{host}:{PORT}/v2/keys/"),
     )
-    yield _elsewhere(given)
+    yield _elsewhere(given, "three")
 
 
 def _revoke(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
@@ -171,7 +171,8 @@ def _revoke(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
     crl = given.dir / directory.CRL
     yield f"{crl}: the list of revoked certificates, {revoked.total} by now"
     yield ""
-    yield "Servers refuse them once they have this list: copy it to where each has its own, or start it with"
+    yield "Servers refuse them from then on. One that has a copy of the list needs the new one; one that was"
+    yield "started without any needs"
     yield _command("--client-crl-file", crl)
 
 
@@ -185,8 +186,8 @@ def _written(given: argparse.Namespace, issued: Issued, what: str) -> Iterator[s
         yield _again(given, "revoke", serial(issued.replaced))
 
 
-def _elsewhere(given: argparse.Namespace) -> str:
-    return f"On another machine it needs those three files, but never {given.dir / directory.KEY}."
+def _elsewhere(given: argparse.Namespace, number: str) -> str:
+    return f"On another machine it needs those {number} files, but never {given.dir / directory.KEY}."
 
 
 def _host_to_ask(ca: Directory, now: datetime.datetime) -> str:

@@ -32,8 +32,6 @@ from txetcd.site.http1 import (
 from txetcd.site.request import Request
 from txetcd.site.sending import PIECE, Sender
 
-# How a TLS connection begins.
-TLS_HANDSHAKE = b"\x16"
 # Bytes of further requests that are read ahead while one is being answered.
 READ_AHEAD = 65_536
 # Unsent bytes of output above which the peer has `STALLED` seconds to take some, instead of the idle time.
@@ -293,9 +291,6 @@ class Channel(Sender):
             self._buffer = self._buffer[end_of_empty_lines(self._buffer) :]
             if not self._buffer:
                 return None
-        if self._buffer.startswith(TLS_HANDSHAKE):
-            # There may never be the end of a line to wait for.
-            raise Refused(400, "this port speaks plain HTTP: write http:// in front of the address")
         limits = self.site.limits
         end = find_head_end(self._buffer, self._seen, limits.header_bytes)
         if end < 0:

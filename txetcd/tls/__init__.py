@@ -15,6 +15,7 @@ from twisted.internet.ssl import CertificateOptions
 
 from txetcd.tls.context import build
 from txetcd.tls.files import Files, TLSError, files, load
+from txetcd.tls.keeper import check_worth, utc_now
 from txetcd.tls.policy import Policy
 
 __all__ = [
@@ -65,7 +66,9 @@ def check(
     """
     named = configured(cert_file, key_file, ca_file, crl_file)
     if named is not None:
-        build(named, load(named), policy, ask_clients=ca_file is not None)
+        material = load(named)
+        build(named, material, policy, ask_clients=ca_file is not None)
+        check_worth(named, material, utc_now())
 
 
 def server_options(cert_file: Path, key_file: Path) -> CertificateOptions:

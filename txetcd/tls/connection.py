@@ -172,10 +172,11 @@ class ServerTLS(BufferingTLSTransport):
         """End the connection of a client that has come through the handshake: TLS says goodbye, and the
         gate's timer sees to it that it goes.
         """
+        self._deaf = True
         self.loseConnection()
         self._hang_up()
 
-    def objected(self, certificate: x509.Certificate, error: int) -> None:
+    def objected(self, certificate: x509.Certificate | None, error: int) -> None:
         """OpenSSL refuses the client for this certificate."""
         gate: Any = self.wrappedProtocol
         gate.refuse(objection_to(error), certificate)

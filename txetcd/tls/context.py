@@ -40,9 +40,9 @@ _TOLERATED = frozenset(
     }
 )
 
-# Called when OpenSSL refuses a certificate: with the connection, the certificate, the number of the error and
-# the certificate's place in the chain, the client's own being 0.
-Objected = Callable[[SSL.Connection, x509.Certificate, int, int], None]
+# Called when OpenSSL refuses a certificate: with the connection, the certificate, if it can be read by others
+# too, and the number of the error.
+Objected = Callable[[SSL.Connection, x509.Certificate | None, int], None]
 
 
 def build(
@@ -127,7 +127,14 @@ def _ask_clients(context: SSL.Context, material: Material, objected: Objected | 
         if good or error in _TOLERATED:
             return True
         if objected is not None:
-            objected(connection, certificate.to_cryptography(), error, depth)
+            objected(connection, _readable(certificate), error)
         return False
 
     context.set_verify(SSL.VERIFY_PEER | SSL.VERIFY_FAIL_IF_NO_PEER_CERT, verified)
+
+
+def _readable(certificate: crypto.X509) -> x509.Certificate | None:
+    try:
+        return certificate.to_cryptography()
+    except ValueError:
+        return None

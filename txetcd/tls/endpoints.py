@@ -18,7 +18,7 @@ from zope.interface import implementer
 
 from txetcd.tls.connection import Factory
 from txetcd.tls.files import files
-from txetcd.tls.keeper import Keeper
+from txetcd.tls.keeper import Keeper, check_worth, utc_now
 from txetcd.tls.policy import Policy
 
 # Seconds that a handshake may take.
@@ -141,6 +141,7 @@ def mutual_tls_endpoint(
     named = files(Path(certKey), Path(privateKey), Path(caCerts), Path(crl) if crl else None, _MUTUAL_OPTIONS)
     policy = Policy(common_names=_items(allowedCN), host_names=_items(allowedHostname))
     keeper = Keeper(named, policy, reactor)
+    check_worth(named, keeper.material, utc_now())
     return server_endpoint(reactor, keeper, interface, int(port), ask_clients=True, timeout=float(timeout))
 
 

@@ -7,7 +7,7 @@ so that no session of the old one is resumed.
 from __future__ import annotations
 
 import datetime
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -17,9 +17,10 @@ from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import LoopingCall
 from twisted.logger import Logger
 
+from txetcd.ca.diagnosis import Finding, diagnose_authorities, diagnose_server
 from txetcd.tls.connection import Factory
 from txetcd.tls.context import build
-from txetcd.tls.files import Files, Material, TLSError, load
+from txetcd.tls.files import File, Files, Material, TLSError, load
 from txetcd.tls.policy import Policy
 from txetcd.tls.refusals import Refusals, name
 from txetcd.tls.revocation import Revocations
@@ -29,7 +30,6 @@ from txetcd.tls.rules import Rules
 POLL = 2.0
 
 DAY = 86_400.0
-WARN_BEFORE = datetime.timedelta(days=30)
 
 
 def utc_now() -> datetime.datetime:
@@ -53,6 +53,27 @@ class Figures:
     turned_away: int = 0
     reloads: int = 0
     failed_reloads: int = 0
+
+
+def findings(
+    files: Files, material: Material, advertised: Iterable[str], now: datetime.datetime
+) -> Iterator[tuple[File, Finding]]:
+    """What is wrong with certificates that fit each other, or soon will be, and in which file.
+
+    @param advertised: the hosts that clients are sent to.
+    """
+    for finding in diagnose_server(material.chain, advertised, now):
+        yield files.certificate, finding
+    if files.authorities is not None:
+        for finding in diagnose_authorities(material.authorities, now):
+            yield files.authorities, finding
+
+
+def check_worth(files: Files, material: Material, now: datetime.datetime) -> None:
+    """Raise `TLSError` if no client could live with these certificates, or none could ever come in."""
+    for file, finding in findings(files, material, (), now):
+        if finding.is_error:
+            raise file.error(finding.problem, finding.remedy)
 
 
 class _Loaded:
@@ -82,7 +103,7 @@ class _Loaded:
         return options.getContext()
 
 
-def _objected(connection: SSL.Connection, certificate: x509.Certificate, error: int, depth: int) -> None:
+def _objected(connection: SSL.Connection, certificate: x509.Certificate | None, error: int) -> None:
     connection.get_app_data().objected(certificate, error)
 
 
@@ -93,6 +114,7 @@ class Keeper:
     @param policy: what is asked of connections.
     @param clock: measures time.
     @param close_revoked: close the connections of clients whose certificates are revoked later.
+    @param advertised: the hosts that clients are sent to.
     @param now: tells the time of day.
     @raise TLSError: they do not work.
     @ivar files: the files.
@@ -109,12 +131,14 @@ class Keeper:
         clock: IReactorTime,
         *,
         close_revoked: bool = False,
+        advertised: Iterable[str] = (),
         now: Callable[[], datetime.datetime] = utc_now,
     ) -> None:
         self.files = files
         self._policy = policy
         self._clock = clock
         self._close_revoked = close_revoked
+        self._advertised = tuple(advertised)
         self._now = now
         # Before the files are read: what changes meanwhile is read again.
         self._seen = files.signature()
@@ -226,24 +250,12 @@ class Keeper:
         return [certificate.not_valid_after_utc for certificate in (*material.chain, *material.authorities)]
 
     def _warn(self) -> None:
-        """Say, at start, after a change and once a day, what runs out soon."""
+        """Say, at start, after a change and once a day, what is wrong or runs out soon."""
         self._warned = self._clock.seconds()
         self.figures.not_after = min(self._ends())
-        material, now = self._loaded.material, self._now()
-        for source, certificates in (
-            (self.files.certificate, material.chain),
-            (self.files.authorities, material.authorities),
-        ):
-            for certificate in certificates:
-                left = certificate.not_valid_after_utc - now
-                if left < WARN_BEFORE:
-                    self.log.warn(
-                        "TLS: certificate {subject} in {file} {ends} {until}; renew it",
-                        subject=name(certificate.subject),
-                        file=str(source),
-                        ends="expired" if left < datetime.timedelta() else f"ends in {left.days} days,",
-                        until=certificate.not_valid_after_utc,
-                    )
+        now = self._now()
+        for file, finding in findings(self.files, self._loaded.material, self._advertised, now):
+            self.log.warn("TLS: {file} {finding}", file=str(file), finding=str(finding))
         for revoked in self._loaded.rules.revocations.out_of_date(now):
             self.log.warn(
                 "TLS: the CRL of {issuer} in {file} should have been renewed by {until}; what it revokes "

@@ -113,7 +113,10 @@ class Refusals:
 
 def name(subject: x509.Name) -> str:
     """A name as it can stand in a line of the log: the client has chosen it."""
-    text = subject.rfc4514_string()
+    try:
+        text = subject.rfc4514_string()
+    except ValueError:
+        return "(not readable)"
     if len(text) > 200:
         text = f"{text[:200]}..."
     return text if text.isprintable() else repr(text)
