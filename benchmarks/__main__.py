@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
+from itertools import count
 from pathlib import Path
 
 FIXTURES = Path(__file__).parent.parent / "fixtures" / "ca"
@@ -35,8 +36,8 @@ request = function()
   return wrk.format("PUT", "/v2/keys/bench/k" .. (n % 1000), headers, "value=" .. string.rep("x", 100))
 end
 """
-# Only fills the store: keys that are all different.
-FILL = PUT.replace("(n % 1000)", "n")
+# Only fills the store: keys that are all different, in another directory each time.
+FILL = PUT.replace("bench/k", "fill{run}/k").replace("(n % 1000)", "n")
 
 
 Measure = Callable[["Server"], tuple[float, float]]
@@ -202,10 +203,10 @@ def measure_start(scratch: Path, binary: str, keys: int) -> None:
     ):
         with serving(command, port) as server:
             empty = server.memory()
-            while True:
-                load(server, FILL, "/", 64, 2)
-                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/keys/bench") as answer:
-                    if answer.read().count(b'"key"') > keys:
+            for run in count():
+                load(server, FILL.replace("{run}", str(run)), "/", 64, 2)
+                with urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/keys/?recursive=true") as answer:
+                    if answer.read().count(b'"value"') > keys:
                         break
         begun = time.monotonic()
         with serving(command, port) as server:
