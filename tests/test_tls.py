@@ -51,7 +51,7 @@ class CheckTests(TLSCase):
         for name, problem in [
             ("missing", "cannot be read (No such file or directory)"),
             ("x" * 300, "cannot be read (File name too long)"),
-            ("a\0b", "cannot be read (embedded null byte)"),
+            ("a\0b", "cannot be read (there is a NUL in its name)"),
             (".", "is not a regular file"),
             ("pipe", "is not a regular file"),
         ]:

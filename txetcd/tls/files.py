@@ -54,8 +54,10 @@ class File:
         try:
             # The file is read more than once, and a pipe may never end.
             content = self.path.read_bytes() if stat.S_ISREG(self.path.stat().st_mode) else None
-        except (OSError, ValueError) as error:  # ValueError: NUL in the path
-            raise self.error(f"cannot be read ({getattr(error, 'strerror', error)})") from None
+        except OSError as error:
+            raise self.error(f"cannot be read ({error.strerror})") from None
+        except ValueError:
+            raise self.error("cannot be read (there is a NUL in its name)") from None
         if content is None:
             raise self.error("is not a regular file")
         return content
