@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import ssl
 import time
-from contextlib import closing, suppress
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -99,7 +99,7 @@ class RotationTests(TLSJobCase):
         server.wait_for("TLS: the files were read anew")
         server.wait_for("it was connected, and is closed: its certificate is revoked")
         # Closed, or cut off: what matters is that there is nothing more.
-        with suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError):
             self.assertEqual(idle.sock.recv(1), b"")
         server.process.send_signal(signal.SIGHUP)
         server.wait_for("TLS: the files are as they were")
@@ -128,7 +128,7 @@ class RefusalTests(TLSJobCase):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = self.context(self.client)
             context.maximum_version = version
-            with closing(socket.create_connection(("127.0.0.1", server.port), TIMEOUT)) as connection:
+            with contextlib.closing(socket.create_connection(("127.0.0.1", server.port), TIMEOUT)) as connection:
                 tls = context.wrap_socket(connection, server_hostname="127.0.0.1")
                 tls.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
                 self.assertEqual(tls.recv(1), b"")
@@ -156,7 +156,7 @@ class StopTests(TLSJobCase):
         server.process.send_signal(signal.SIGTERM)
         # TLS says goodbye: to lose the connection without that would be an SSLEOFError.
         # Closed, or cut off: what matters is that there is nothing more.
-        with suppress(ConnectionResetError):
+        with contextlib.suppress(ConnectionResetError):
             self.assertEqual(idle.sock.recv(1), b"")
         self.assertEqual(watching.read(), b"")
         server.stopped(began)
@@ -189,9 +189,9 @@ class ProbeTests(TLSJobCase):
         for path in ("/v2/keys/", "/version", "/"):
             self.assertEqual(probe.request("GET", path).status, 404, path)
         context = self.context(None)
-        with closing(HTTPSConnection("127.0.0.1", secure, timeout=TIMEOUT, context=context)) as secured:
+        with contextlib.closing(HTTPSConnection("127.0.0.1", secure, timeout=TIMEOUT, context=context)) as secured:
             self.assertEqual(self.get(secured, "/health").strip(), b'{"health":"true"}')
-        with closing(HTTPSConnection("127.0.0.1", server.port, timeout=TIMEOUT, context=context)) as refused:
+        with contextlib.closing(HTTPSConnection("127.0.0.1", server.port, timeout=TIMEOUT, context=context)) as refused:
             self.assertRaises((ssl.SSLError, ConnectionError), self.get, refused, "/health")
         server.stop()
 
@@ -204,7 +204,7 @@ class MutualEndpointTests(TLSJobCase):
 
     def assert_guarded(self, port: int, path: str, content: bytes) -> None:
         self.assertIn(content, self.get(self.connect(port), path))
-        with closing(
+        with contextlib.closing(
             HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT, context=self.context(None))
         ) as stranger:
             self.assertRaises((ssl.SSLError, ConnectionError), self.get, stranger, path)
