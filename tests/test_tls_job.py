@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import time
+from contextlib import closing
 from http.client import HTTPSConnection
 from pathlib import Path
 
@@ -128,7 +129,7 @@ class RefusalTests(TLSJobCase):
         for version in (ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3):
             context = self.context(self.client)
             context.maximum_version = version
-            with contextlib.closing(socket.create_connection(("127.0.0.1", server.port), TIMEOUT)) as connection:
+            with closing(socket.create_connection(("127.0.0.1", server.port), TIMEOUT)) as connection:
                 tls = context.wrap_socket(connection, server_hostname="127.0.0.1")
                 tls.sendall(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
                 self.assertEqual(tls.recv(1), b"")
@@ -189,9 +190,9 @@ class ProbeTests(TLSJobCase):
         for path in ("/v2/keys/", "/version", "/"):
             self.assertEqual(probe.request("GET", path).status, 404, path)
         context = self.context(None)
-        with contextlib.closing(HTTPSConnection("127.0.0.1", secure, timeout=TIMEOUT, context=context)) as secured:
+        with closing(HTTPSConnection("127.0.0.1", secure, timeout=TIMEOUT, context=context)) as secured:
             self.assertEqual(self.get(secured, "/health").strip(), b'{"health":"true"}')
-        with contextlib.closing(HTTPSConnection("127.0.0.1", server.port, timeout=TIMEOUT, context=context)) as refused:
+        with closing(HTTPSConnection("127.0.0.1", server.port, timeout=TIMEOUT, context=context)) as refused:
             self.assertRaises((ssl.SSLError, ConnectionError), self.get, refused, "/health")
         server.stop()
 
@@ -204,7 +205,7 @@ class MutualEndpointTests(TLSJobCase):
 
     def assert_guarded(self, port: int, path: str, content: bytes) -> None:
         self.assertIn(content, self.get(self.connect(port), path))
-        with contextlib.closing(
+        with closing(
             HTTPSConnection("127.0.0.1", port, timeout=TIMEOUT, context=self.context(None))
         ) as stranger:
             self.assertRaises((ssl.SSLError, ConnectionError), self.get, stranger, path)
