@@ -6,7 +6,7 @@ a directory of a million keys would cost a million steps each time.  The keys th
 
 from __future__ import annotations
 
-from txetcd.commands import AnyCommand
+from txetcd.commands import AnyCommand, characters
 from txetcd.events import Event
 from txetcd.tree import Dir, Node, Tree, bare
 
@@ -30,7 +30,7 @@ class Changes:
     def count(self, command: AnyCommand) -> None:
         """Note that there was another command, refused or not."""
         self.commands += 1
-        self.characters += len(getattr(command, "value", ""))
+        self.characters += characters(command)
 
     def add(self, event: Event) -> None:
         """Note what an event changed."""

@@ -203,6 +203,11 @@ AnyCommand = Command | AuthCommand
 """Whatever a journal puts in order."""
 
 
+def characters(command: AnyCommand) -> int:
+    """How many characters the command's value has: what makes it long in a journal, if anything does."""
+    return len(getattr(command, "value", ""))
+
+
 def evaluate(tree: Tree, command: AnyCommand) -> tuple[Tree, list[Event]]:
     """Do what a command says.
 

@@ -11,7 +11,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd.auth import Auth
-from txetcd.commands import AnyCommand
+from txetcd.commands import AnyCommand, characters
 from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event
 from txetcd.journal import Batch, Journal
@@ -82,11 +82,11 @@ class Committer:
     def _flush(self) -> None:
         """Hand the journal the next batch."""
         self._flush_call = None
-        count = characters = 0
+        count = size = 0
         for command, _ in self._pending[:BATCH_COMMANDS]:
             count += 1
-            characters += len(getattr(command, "value", ""))
-            if characters > BATCH_CHARACTERS:
+            size += characters(command)
+            if size > BATCH_CHARACTERS:
                 break
         taken, self._pending = self._pending[:count], self._pending[count:]
         self._number += 1

@@ -12,7 +12,7 @@ from typing import Any, ClassVar, Protocol, TypeVar, cast
 from weakref import WeakKeyDictionary
 
 from twisted.internet.defer import Deferred, maybeDeferred, succeed
-from twisted.internet.interfaces import IReactorThreads, ISSLTransport
+from twisted.internet.interfaces import IReactorThreads
 from twisted.internet.threads import deferToThreadPool
 from twisted.python.failure import Failure
 from twisted.web.server import NOT_DONE_YET, Request
@@ -113,8 +113,6 @@ class Guard:
 
     def _common_name(self, transport: Any) -> str | None:
         """The name in the certificate that a client has shown, looked up once for each connection."""
-        if not ISSLTransport.providedBy(transport):
-            return None
         if transport not in self._names:
             self._names[transport] = client_name(transport)
         return self._names[transport]

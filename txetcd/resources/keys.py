@@ -98,9 +98,7 @@ class KeysResource(Resource):
             if not may:
                 raise EtcdError(errors.UNAUTHORIZED, INSUFFICIENT)
             if late.alive:
-                body = self._answer(request, query)
-                if isinstance(body, bytes):
-                    late.answer(body)
+                late.rendered(self._answer(request, query))
 
         may = self._guard.allows(request, lambda auth, user: auth.may(user, access))
         may.addCallback(known).addErrback(self._refuse_late, late)
@@ -161,9 +159,7 @@ class KeysResource(Resource):
 
         def read(_: None) -> None:
             if late.alive:
-                body = self._read(request, query)
-                if isinstance(body, bytes):
-                    late.answer(body)
+                late.rendered(self._read(request, query))
 
         current.addCallback(read).addErrback(self._refuse_late, late)
         return NOT_DONE_YET

@@ -59,6 +59,11 @@ class Late:
         self.request.setHeader(b"content-length", b"%d" % len(body))
         self.end(body)
 
+    def rendered(self, body: bytes | int) -> None:
+        """Send what a `render` has returned; NOT_DONE_YET means that it sends the answer itself."""
+        if isinstance(body, bytes):
+            self.answer(body)
+
     def end(self, rest: bytes = b"") -> None:
         """Send the rest of the body, and be done."""
         if self.alive:

@@ -154,11 +154,6 @@ class Keeper:
         """What is in use."""
         return self._loaded.material
 
-    @property
-    def asks_clients(self) -> bool:
-        """Whether clients need certificates."""
-        return self._loaded.rules.required
-
     # What connections ask for; see `txetcd.tls.connection.Doorkeeper`.
 
     def connection(self, ask_clients: bool) -> SSL.Connection:
