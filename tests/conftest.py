@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import unittest
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+
+# For the tests of `benchmarks`, which is not installed.  Last, so that an installed txetcd is found first.
+sys.path.append(str(Path(__file__).parent.parent))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
