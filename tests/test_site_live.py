@@ -1,13 +1,10 @@
-"""The fast Site on real connections: threads, files, lingering, TLS."""
+"""The fast Site on real connections: lingering, TLS."""
 
 from __future__ import annotations
 
 import contextlib
-import os
-import shutil
 import socket
 import ssl
-import tempfile
 from typing import Any
 
 from twisted.internet import reactor
@@ -15,13 +12,9 @@ from twisted.internet.defer import Deferred
 from twisted.internet.error import ConnectionDone
 from twisted.internet.ssl import PrivateCertificate
 from twisted.internet.threads import deferToThread
-from twisted.python.threadpool import ThreadPool
 from twisted.trial.unittest import TestCase
-from twisted.web import server
-from twisted.web.resource import IResource, Resource
+from twisted.web.resource import Resource
 from twisted.web.server import NOT_DONE_YET
-from twisted.web.static import File
-from twisted.web.wsgi import WSGIResource
 
 from tests.certificates import Authority
 from tests.http_harness import Response, parse_response
@@ -59,86 +52,6 @@ class LiveTestCase(TestCase):
     def get(self, port: int, target: bytes, *headers: bytes, method: bytes = b"GET") -> Deferred[Response]:
         lines = [method + b" " + target + b" HTTP/1.1", b"Host: x", b"Connection: close", *headers, b"", b""]
         return self.exchange(port, b"\r\n".join(lines), method=method)
-
-
-class ResourceTests:
-    """Resources that need threads or a reactor."""
-
-    make: Any
-    serve: Any
-    get: Any
-    exchange: Any
-    assertEqual: Any
-    addCleanup: Any
-    flushLoggedErrors: Any
-
-    async def test_file(self) -> None:
-        directory = tempfile.mkdtemp()
-        self.addCleanup(shutil.rmtree, directory)
-        content = bytes(range(256)) * 8192
-        with open(os.path.join(directory, "data.txt"), "wb") as file:
-            file.write(content)
-        port = await self.serve(self.make(File(directory)))
-        response = await self.get(port, b"/data.txt")
-        self.assertEqual((response.status, response.header("Content-Length")), (200, str(len(content))))
-        self.assertEqual(response.header("Content-Type"), "text/plain")
-        self.assertEqual(response.body == content, True)
-        response = await self.get(port, b"/data.txt", b"Range: bytes=10-19")
-        self.assertEqual((response.status, response.body), (206, content[10:20]))
-        response = await self.get(port, b"/data.txt", b"Range: bytes=0-1,100000-100002")
-        self.assertEqual((response.status, response.body.count(b"Content-range: bytes")), (206, 2))
-        response = await self.get(port, b"/data.txt", method=b"HEAD")
-        self.assertEqual((response.header("Content-Length"), response.body), (str(len(content)), b""))
-        modified = b"If-Modified-Since: " + (response.header(b"Last-Modified") or b"")
-        self.assertEqual((await self.get(port, b"/data.txt", modified)).status, 304)
-        self.assertEqual((await self.get(port, b"/nothing")).status, 404)
-
-    def wsgi(self, application: Any) -> Any:
-        pool = ThreadPool(1, 1)
-        pool.start()
-        self.addCleanup(pool.stop)
-        return self.make(WSGIResource(reactor, pool, application))
-
-    async def test_wsgi(self) -> None:
-        def application(environ: Any, start_response: Any) -> Any:
-            body = environ["wsgi.input"].read()
-            start_response("201 Made", [("Content-Type", "text/plain"), ("X-Query", environ["QUERY_STRING"])])
-            yield environ["PATH_INFO"].encode() + b" "
-            yield body
-            yield b"x" * 3_000_000
-
-        port = await self.serve(self.wsgi(application))
-        response = await self.exchange(
-            port,
-            b"POST /a%20b?c=d HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 4\r\n\r\nbo",
-            b"dy",
-        )
-        self.assertEqual(
-            (response.status, response.reason, response.header("X-Query")), (201, b"Made", "c=d")
-        )
-        self.assertEqual(response.body == b"/a b body" + b"x" * 3_000_000, True)
-
-    async def test_wsgi_error(self) -> None:
-        def application(environ: Any, start_response: Any) -> Any:
-            raise ZeroDivisionError
-
-        port = await self.serve(self.wsgi(application))
-        self.assertEqual((await self.get(port, b"/")).status, 500)
-        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
-
-
-class ResourceStockTests(ResourceTests, LiveTestCase):
-    """Twisted's Site"""
-
-    def make(self, resource: IResource) -> Any:
-        return server.Site(resource)
-
-
-class ResourceFastTests(ResourceTests, LiveTestCase):
-    """Our Site"""
-
-    def make(self, resource: IResource) -> Any:
-        return Site(resource, reactor)
 
 
 class Leaf(Resource):
