@@ -1,7 +1,7 @@
 """One TLS connection of a server, until the client has been let in and at its end.
 
 `Gate` is what TLS talks to during the handshake; the protocol that the client came for does not exist before
-it has passed.  `ServerTLS` is Twisted's TLS transport, with an eye for clients that do not speak TLS at all.
+it has passed.  `ServerTLS` is the TLS transport, with an eye for clients that do not speak TLS at all.
 """
 
 from __future__ import annotations
@@ -18,16 +18,18 @@ from twisted.internet.interfaces import (
     IDelayedCall,
     IHandshakeListener,
     IOpenSSLServerConnectionCreator,
+    IProtocol,
     IProtocolFactory,
     IReactorTime,
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.protocols.tls import BufferingTLSTransport, TLSMemoryBIOFactory, TLSMemoryBIOProtocol
+from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txetcd.tls.refusals import Refusals, objection_to, reason_of
+from txetcd.tls.transport import PromptTLS
 
 # Handshakes at a time: one more, and the oldest has to go.
 HANDSHAKES = 1000
@@ -106,8 +108,7 @@ class Gate(Protocol):
         if protocol is None:
             self.transport.abortConnection()
             return
-        self.transport.wrappedProtocol = protocol
-        protocol.makeConnection(self.transport)
+        self.transport.let_in(protocol)
         if IHandshakeListener.providedBy(protocol):
             protocol.handshakeCompleted()
 
@@ -139,7 +140,7 @@ class Gate(Protocol):
         self._factory.ended(self, welcome)
 
 
-class ServerTLS(BufferingTLSTransport):
+class ServerTLS(PromptTLS):
     """The server's end of TLS."""
 
     factory: Factory
@@ -167,6 +168,12 @@ class ServerTLS(BufferingTLSTransport):
         else:
             gate.refuse("it does not speak TLS")
         self._hang_up()
+
+    def let_in(self, protocol: IProtocol) -> None:
+        """From now on the client talks to this protocol."""
+        self.wrappedProtocol = protocol
+        self.established = True
+        protocol.makeConnection(self)
 
     def turn_away(self) -> None:
         """End the connection of a client that has come through the handshake: TLS says goodbye, and the

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
+
 from cryptography import x509
 from OpenSSL import SSL
-from twisted.internet.address import IPv4Address, IPv6Address
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
 from twisted.logger import Logger
 
@@ -65,11 +67,14 @@ class Refusals:
 
     @param clock: measures the minutes.
     @param log: where to say it.
+    @ivar counts: how many were refused, by the reason up to its first comma or colon.  What follows there a
+        client may have chosen; before it there are only so many words.
     """
 
     def __init__(self, clock: IReactorTime, log: Logger) -> None:
         self._clock = clock
         self._log = log
+        self.counts: dict[str, int] = {}
         self._said = self._unsaid = 0
         self._period: IDelayedCall | None = None
 
@@ -79,6 +84,8 @@ class Refusals:
         @param peer: its address.
         @param certificate: the one that was at fault, if one was.
         """
+        kind = re.split("[,:]", reason, maxsplit=1)[0]
+        self.counts[kind] = self.counts.get(kind, 0) + 1
         if self._period is None:
             self._period = self._clock.callLater(PERIOD, self._sum_up)
         if self._said == LINES:
@@ -86,11 +93,11 @@ class Refusals:
             return
         self._said += 1
         if certificate is None:
-            self._log.warn("TLS: refused {peer}: {reason}", peer=_shown(peer), reason=reason)
+            self._log.warn("TLS: refused {peer}: {reason}", peer=address_text(peer), reason=reason)
         else:
             self._log.warn(
                 "TLS: refused {peer}: {reason}; certificate {subject}, issued by {issuer}",
-                peer=_shown(peer),
+                peer=address_text(peer),
                 reason=reason,
                 subject=name(certificate.subject),
                 issuer=name(certificate.issuer),
@@ -122,7 +129,10 @@ def name(subject: x509.Name) -> str:
     return text if text.isprintable() else repr(text)
 
 
-def _shown(peer: object) -> str:
-    if isinstance(peer, IPv6Address):
-        return f"[{peer.host}]:{peer.port}"
-    return f"{peer.host}:{peer.port}" if isinstance(peer, IPv4Address) else str(peer)
+def address_text(address: object) -> str:
+    """Return an address as logs show it: host and port, or `unix` for that of any UNIX socket."""
+    if isinstance(address, IPv6Address):
+        return f"[{address.host}]:{address.port}"
+    if isinstance(address, IPv4Address):
+        return f"{address.host}:{address.port}"
+    return "unix" if isinstance(address, UNIXAddress) else str(address)

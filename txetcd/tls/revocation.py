@@ -26,6 +26,8 @@ class Revocations:
 
     def revoke(self, certificate: x509.Certificate) -> bool:
         """Tell whether a list of the certificate's own issuer has its serial number."""
+        if not self.lists:
+            return False
         serial = certificate.serial_number
         return any(
             revoked.get_revoked_certificate_by_serial_number(serial) is not None

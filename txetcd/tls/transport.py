@@ -1,0 +1,137 @@
+"""Twisted's TLS, with a short way for what nearly everything is: a record comes in, and one goes out.
+
+It knows nothing of certificates and of who may come in.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from OpenSSL import SSL
+from twisted.internet.protocol import connectionDone
+from twisted.internet.tcp import Connection
+from twisted.protocols.tls import TLSMemoryBIOProtocol
+from twisted.python.failure import Failure
+
+from txetcd.tls.records import CAPACITY, Records
+
+# Bytes asked of OpenSSL at a time.
+_PIECE = 32_768
+
+
+class PromptTLS(TLSMemoryBIOProtocol):
+    """A server's end of TLS that does little for each record.
+
+    Twisted's own asks OpenSSL for more until an exception says that there is nothing, puts off what is
+    written to the next turn of the reactor, and lets the transport wait until the socket can be written to.
+    Once a connection is `established`, none of that is done for a record that arrives alone: what the
+    protocol above writes meanwhile is sent together when it returns, and at once.  Everything else, messages
+    of TLS itself and the end among it, goes Twisted's way.
+
+    @ivar established: the handshake is done, there will be no other, and the protocol above is the one that
+        the client came for.
+    """
+
+    established = False
+    # The transport, where it is TCP and nothing else.
+    _tcp: Connection | None = None
+    # Bytes that OpenSSL may yet keep back for more to be sent with them.
+    _patience = 0
+
+    def __init__(self, factory: Any, wrappedProtocol: Any, _connectWrapped: bool = True) -> None:
+        super().__init__(factory, wrappedProtocol, _connectWrapped)
+        self._records = Records()
+
+    def makeConnection(self, transport: Any) -> None:
+        if isinstance(transport, Connection) and not transport.TLS:
+            self._tcp = transport
+        super().makeConnection(transport)
+
+    def dataReceived(self, data: bytes) -> None:
+        """Decrypt what has arrived and give it to the protocol above."""
+        if not self._records.is_one(data) or not self.established:
+            super().dataReceived(data)
+            return
+        connection = self._tlsConnection
+        connection.bio_write(data)
+        try:
+            text = connection.recv(CAPACITY)
+        except (SSL.WantReadError, SSL.ZeroReturnError):
+            # It was a message of TLS.
+            self._flushReceiveBIO()
+        except SSL.Error:
+            self._tlsShutdownFinished(Failure())
+        else:
+            self._patience = CAPACITY
+            try:
+                self.wrappedProtocol.dataReceived(text)
+            finally:
+                written = self._patience < CAPACITY
+                self._patience = 0
+                if written and self.established:
+                    self._flushSendBIO()
+
+    def write(self, data: bytes) -> None:
+        """Encrypt and send."""
+        if not self.established or not 0 < len(data) <= CAPACITY:
+            super().write(data)
+            return
+        try:
+            self._tlsConnection.send(data)
+        except SSL.Error:
+            # It fails again there, and is seen to.
+            super().write(data)
+            return
+        self._patience = max(0, self._patience - len(data))
+        self._flushSendBIO()
+
+    def loseConnection(self) -> None:
+        """Close when everything is sent."""
+        self._patience = 0
+        super().loseConnection()
+
+    def abortConnection(self) -> None:
+        """Close at once."""
+        self.established = False
+        self._patience = 0
+        super().abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self.established = False
+        super().connectionLost(reason)
+
+    def _flushSendBIO(self) -> None:
+        """Send what OpenSSL has encrypted, all of it; Twisted calls this too, after whatever it does."""
+        if self._patience > 0:
+            return
+        try:
+            while True:
+                data = self._tlsConnection.bio_read(_PIECE)
+                self._hand_over(data)
+                if len(data) < _PIECE:
+                    break
+        except SSL.WantReadError:
+            # There was nothing.
+            pass
+
+    def _hand_over(self, data: bytes) -> None:
+        """Send at once what the kernel takes at once, and leave the rest to the transport.
+
+        That would wait for the socket to become writable first.  Nothing goes past what it already has, and
+        long pieces are left to it, which joins them.
+        """
+        tcp = self._tcp
+        if (
+            tcp is not None
+            and len(data) < CAPACITY
+            and tcp.connected
+            and not (tcp.dataBuffer or tcp._tempDataBuffer)
+        ):
+            sent = tcp.writeSomeData(data)
+            if sent == len(data):
+                return
+            if isinstance(sent, int):
+                data = data[sent:]
+            # Otherwise the connection is broken: the transport finds out.
+        transport: Any = self.transport
+        transport.write(data)
