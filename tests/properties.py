@@ -153,6 +153,6 @@ def rows(tree: Tree) -> dict[str, Node]:
         node = nodes.pop()
         found[node.key] = bare(node)
         if isinstance(node, Dir):
-            nodes.extend(node.children.values())
+            nodes.extend(node.nodes())
     del found["/"]
     return found

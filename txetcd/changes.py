@@ -6,7 +6,7 @@ a directory of a million keys would cost a million steps each time.  The keys th
 
 from __future__ import annotations
 
-from txetcd.commands import AnyCommand, characters
+from txetcd.commands import AnyCommand, Expire, characters
 from txetcd.events import Event
 from txetcd.tree import Dir, Node, Tree, bare
 
@@ -14,8 +14,8 @@ from txetcd.tree import Dir, Node, Tree, bare
 class Changes:
     """The keys that changed, each once however often it did.
 
-    @ivar commands: how many commands there were, and
-    @ivar characters: how many characters in their values.
+    @ivar commands: how many commands there were; one that lets keys expire counts as many as it names.
+    @ivar characters: how many characters were in their values.
     """
 
     def __init__(self) -> None:
@@ -29,7 +29,7 @@ class Changes:
 
     def count(self, command: AnyCommand) -> None:
         """Note that there was another command, refused or not."""
-        self.commands += 1
+        self.commands += max(1, len(command.keys)) if isinstance(command, Expire) else 1
         self.characters += characters(command)
 
     def add(self, event: Event) -> None:
@@ -52,7 +52,7 @@ class Changes:
             # Parents come first, so that rows can be read back in that order too.
             node: Node | None = tree.root
             for name in key[1:].split("/"):
-                node = node.children.get(name) if isinstance(node, Dir) else None
+                node = node.child(name) if isinstance(node, Dir) else None
                 if node is None:
                     break
                 if node.created > since:

@@ -16,6 +16,8 @@ from txetcd.errors import EtcdError
 from txetcd.jsontext import quote
 from txetcd.tree import EMPTY, Dir, File, Node, node_json
 
+_encoder = json.JSONEncoder(separators=(",", ":"))
+
 
 @dataclass(slots=True)
 class Event:
@@ -73,7 +75,7 @@ class Event:
     def encode(self) -> str:
         """The event as text for the journal."""
         nodes = [_encode_node(self.node), _encode_node(self.prev)]
-        return json.dumps([self.action, self.index, self.time, *nodes, self.refresh], separators=(",", ":"))
+        return _encoder.encode([self.action, self.index, self.time, *nodes, self.refresh])
 
     @classmethod
     def decode(cls, text: str) -> Event:
@@ -137,6 +139,14 @@ class History:
     def add(self, event: Event) -> None:
         """Take in the next event; the oldest goes when there are too many."""
         self._events.append(event)
+
+    def __len__(self) -> int:
+        return len(self._events)
+
+    @property
+    def first(self) -> Event | None:
+        """The oldest event, if there is any."""
+        return self._events[0] if self._events else None
 
     def oldest(self, store_index: int) -> int:
         """The first index that can be asked for.

@@ -59,8 +59,11 @@ class Expirer:
         """Fires when all that has run out by now is gone, or cannot be removed for the time being."""
 
         def go_on(removed: bool) -> Deferred[None]:
-            asked = self._ask() if removed else None
-            return succeed(None) if asked is None else asked.addCallback(go_on)
+            while removed and self._overdue():
+                asked = self._ask()
+                if asked is not None:
+                    return asked.addCallback(go_on)
+            return succeed(None)
 
         return go_on(True)
 
@@ -77,8 +80,10 @@ class Expirer:
 
     def schedule(self) -> None:
         """See to it that the next key that runs out is removed in time."""
-        due = self._expirations.next()
-        if due is None or self._asking or not self._started:
+        if self._asking or not self._started:
+            return
+        due = self._expirations.next(self._tree())
+        if due is None:
             return
         delay = min(max(0.0, (due - self._now()) / SECOND), LONGEST_SLEEP)
         call = self._call
@@ -88,13 +93,18 @@ class Expirer:
             call.cancel()
         self._call = self._reactor.callLater(delay, self._ask)
 
+    def _overdue(self) -> bool:
+        """Whether there may be something that has run out."""
+        due = self._expirations.next(self._tree())
+        return due is not None and due <= self._now()
+
     def _ask(self) -> Deferred[bool] | None:
         """Ask for the removal of what has run out.
 
         @return: fires when that is done, with whether it could be; None if there is nothing.
         """
         now = self._now()
-        keys = self._expirations.take(now, EXPIRE_KEYS)
+        keys = self._expirations.take(now, EXPIRE_KEYS, self._tree())
         if not keys:
             self.schedule()
             return None
@@ -102,13 +112,13 @@ class Expirer:
 
         def expired(_: Outcome) -> bool:
             self._asking = False
-            self._expirations.forget(keys, self._tree())
+            self._expirations.give_back(keys, self._tree())
             self.schedule()
             return True
 
         def failed(_: Failure) -> bool:
             self._asking = False
-            self._expirations.rebuild()
+            self._expirations.give_back(keys, self._tree())
             if not self._stopped:
                 self._call = self._reactor.callLater(RETRY, self._ask)
             return False

@@ -20,6 +20,7 @@ from twisted.python.failure import Failure
 from txetcd import errors
 from txetcd.auth import Auth
 from txetcd.auth_commands import AuthCommand
+from txetcd.census import Census
 from txetcd.changes import Changes
 from txetcd.commands import (
     AnyCommand,
@@ -34,13 +35,14 @@ from txetcd.commands import (
     refused,
 )
 from txetcd.committer import Committer, Outcome
+from txetcd.dismantler import Dismantler
 from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event, History, concerns
 from txetcd.expirer import Expirer
 from txetcd.journal import Batch, Checkpoint, Journal, Recovered
 from txetcd.query import clean_key
-from txetcd.stats import StoreStats
-from txetcd.tree import SECOND, Node, Tree
+from txetcd.stats import StoreFigures, StoreStats
+from txetcd.tree import SECOND, Dir, Node, Tree
 from txetcd.watchers import Watcher, Watchers
 
 # The log is cut this often, which bounds what a start has to replay.
@@ -94,7 +96,9 @@ class Store(Service):
         self._watchers = Watchers()
         self._committer = Committer(self._journal, self.reactor, self._unavailable)
         self._expirer = Expirer(self.reactor, self.time, lambda: self.tree, self._committer)
+        self._dismantler = Dismantler(self.reactor)
         self._changes = Changes()
+        self._census = Census()
         self._checkpoint_index = 0
         self._checkpoint_auth: Auth | None = None
         self._checkpointing = False
@@ -145,6 +149,7 @@ class Store(Service):
         for event in recovered.events:
             self._history.add(event)
         self._expirer.load(recovered.tree)
+        self._census.load(recovered.tree)
         for position, batch in recovered.log:
             self._deliver(position, batch)
         self.stats = StoreStats()
@@ -159,6 +164,7 @@ class Store(Service):
         for watcher in self._watchers.clear():
             self._tell(watcher.cleared)
         stopping = self._committer.drain()
+        stopping.addCallback(lambda _: self._dismantler.stop())
         stopping.addCallback(lambda _: self._journal.close())
         stopping.addCallback(lambda _: self._reset())
         return stopping
@@ -184,6 +190,27 @@ class Store(Service):
     def accepting(self) -> bool:
         """Whether the store takes writes."""
         return self._accepting
+
+    def figures(self) -> StoreFigures:
+        """How the store is at this moment; nothing is walked through to tell.
+
+        @raise EtcdError: 300 when the store is not running.
+        """
+        tree, history = self.tree, self._history
+        first = history.first
+        return StoreFigures(
+            accepting=self._accepting,
+            index=tree.index,
+            raft_index=tree.raft_index,
+            keys=self._census.files - self._dismantler.files,
+            watching=len(self._watchers),
+            waiting=self._committer.unfinished(),
+            history=len(history),
+            oldest_index=history.oldest(tree.index),
+            oldest_time=None if first is None else first.time,
+            stats=self.stats,
+            commits=self._committer.stats,
+        )
 
     def barrier(self) -> Deferred[None]:
         """Fires when `tree` holds every write that was answered, anywhere, before this call."""
@@ -318,11 +345,16 @@ class Store(Service):
         for event in events:
             self._history.add(event)
             self._changes.add(event)
+            self._census.add(event)
             self._expirer.add(event, self._tree)
             for watcher in self._watchers.concerned(event, before):
                 # An earlier watcher may have ended a later one.
                 if watcher.active:
                     self._tell(watcher.notify, event)
+            if event.removes_dir:
+                removed = before.find(event.key)
+                assert isinstance(removed, Dir)
+                self._dismantler.add(removed)
             if len(events) > 1:
                 # Of keys that run out together, each finds those before it gone already.
                 root = before.open(event.key).remove()

@@ -22,6 +22,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from txetcd import __version__, tls
+from txetcd.collector import settle
 from txetcd.server import IServerReactor, Server, StartError
 from txetcd.settings import Settings, build, options
 from txetcd.settings.options import Given, SettingsError
@@ -160,6 +161,7 @@ class Starter(Service):
     def startService(self) -> None:
         """Start the rest."""
         self._try(self._server.startService)
+        settle()
         self._tell("")
         super().startService()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
-from txetcd.events import Event, concerns, is_below
+from txetcd.events import Event, concerns
 from txetcd.tree import Tree
 
 
@@ -40,6 +40,8 @@ class Watchers:
 
     def __init__(self) -> None:
         self._by_key: dict[str, dict[Watcher, None]] = {}
+        # For each directory that has watched keys in it, those keys.
+        self._below: dict[str, dict[str, None]] = {}
         self._count = 0
 
     def __len__(self) -> int:
@@ -48,8 +50,14 @@ class Watchers:
     def add(self, watcher: Watcher) -> None:
         """Let a watch begin."""
         watcher.active = True
-        self._by_key.setdefault(watcher.key, {})[watcher] = None
         self._count += 1
+        watchers = self._by_key.get(watcher.key)
+        if watchers is not None:
+            watchers[watcher] = None
+            return
+        self._by_key[watcher.key] = {watcher: None}
+        for directory in _above(watcher.key):
+            self._below.setdefault(directory, {})[watcher.key] = None
 
     def remove(self, watcher: Watcher) -> None:
         """Let a watch end; harmless when it has ended."""
@@ -59,8 +67,14 @@ class Watchers:
         self._count -= 1
         watchers = self._by_key[watcher.key]
         del watchers[watcher]
-        if not watchers:
-            del self._by_key[watcher.key]
+        if watchers:
+            return
+        del self._by_key[watcher.key]
+        for directory in _above(watcher.key):
+            below = self._below[directory]
+            del below[watcher.key]
+            if not below:
+                del self._below[directory]
 
     def clear(self) -> list[Watcher]:
         """End all watches.
@@ -70,7 +84,7 @@ class Watchers:
         watchers = [watcher for group in self._by_key.values() for watcher in group]
         for watcher in watchers:
             watcher.active = False
-        self._by_key, self._count = {}, 0
+        self._by_key, self._below, self._count = {}, {}, 0
         return watchers
 
     def concerned(self, event: Event, before: Tree) -> list[Watcher]:
@@ -93,9 +107,14 @@ class Watchers:
         key = event.key
         yield key
         if event.removes_dir:
-            for watched in self._by_key:
-                if is_below(watched, key) and before.find(watched) is not None:
+            for watched in self._below.get(key, ()):
+                if before.find(watched) is not None:
                     yield watched
-        while key != "/":
-            key = key[: key.rindex("/")] or "/"
-            yield key
+        yield from _above(key)
+
+
+def _above(key: str) -> Iterator[str]:
+    """The directories above a key, the nearest first."""
+    while key != "/":
+        key = key[: key.rindex("/")] or "/"
+        yield key

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterator
 
 from twisted.internet.defer import Deferred, succeed
 
-from txetcd.events import Event, is_below
+from txetcd.events import Event
 from txetcd.journal import Batch, Checkpoint, Deliver, Recovered
-from txetcd.tree import EMPTY, Node, build
+from txetcd.tree import EMPTY, Entry, Node, build, to_entry, to_node
 
 
 class MemoryJournal:
@@ -22,7 +23,8 @@ class MemoryJournal:
         self._deliver: Deliver | None = None
         self._position = 0
         self._log: list[tuple[int, Batch]] = []
-        self._rows: dict[str, Node] = {}
+        # The rows, by the directories that they are in.
+        self._rows: dict[str, dict[str, Entry]] = {}
         self._events: list[Event] = []
         self._index = EMPTY.index
         self._raft_index = EMPTY.raft_index
@@ -31,8 +33,7 @@ class MemoryJournal:
     def load(self, deliver: Deliver) -> Deferred[Recovered]:
         """See `Journal.load`."""
         self._deliver = deliver
-        rows = (self._rows[key] for key in sorted(self._rows))
-        tree = build(rows, self._index, self._raft_index, self._auth)
+        tree = build(self._parents_first(), self._index, self._raft_index, self._auth)
         return succeed(Recovered(self._cluster_id, tree, list(self._events), list(self._log)))
 
     def append(self, batch: Batch) -> Deferred[None]:
@@ -45,10 +46,12 @@ class MemoryJournal:
 
     def checkpoint(self, checkpoint: Checkpoint) -> Deferred[None]:
         """See `Journal.checkpoint`."""
-        gone = {key for key in self._rows for dropped in checkpoint.dropped if is_below(key, dropped)}
-        for key in gone.union(checkpoint.dropped, checkpoint.removed):
-            self._rows.pop(key, None)
-        self._rows.update((node.key, node) for node in checkpoint.rows)
+        for key in checkpoint.dropped:
+            self._drop(key)
+        for key in checkpoint.removed:
+            self._rows.get(_directory(key), {}).pop(key, None)
+        for node in checkpoint.rows:
+            self._rows.setdefault(_directory(node.key), {})[node.key] = to_entry(node)
         self._events.extend(checkpoint.events)
         self._events = [event for event in self._events if event.index >= checkpoint.oldest_event]
         self._index, self._raft_index = checkpoint.index, checkpoint.raft_index
@@ -56,6 +59,19 @@ class MemoryJournal:
             self._auth = checkpoint.auth
         self._log = [entry for entry in self._log if entry[0] > checkpoint.position]
         return succeed(None)
+
+    def _drop(self, key: str) -> None:
+        """Remove what is below a key."""
+        dropped = [key]
+        while dropped:
+            dropped += self._rows.pop(dropped.pop(), ())
+
+    def _parents_first(self) -> Iterator[Node]:
+        directories = ["/"]
+        while directories:
+            children = self._rows.get(directories.pop(), {})
+            yield from map(to_node, children.values())
+            directories += children
 
     def barrier(self) -> Deferred[None]:
         """See `Journal.barrier`."""
@@ -65,3 +81,8 @@ class MemoryJournal:
         """See `Journal.close`."""
         self._deliver = None
         return succeed(None)
+
+
+def _directory(key: str) -> str:
+    """The directory that a key is in."""
+    return key[: key.rindex("/")] or "/"
