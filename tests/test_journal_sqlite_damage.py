@@ -183,16 +183,20 @@ class FullDiskTests(SQLiteTestCase):
 
     async def test_failure_within_a_transaction(self) -> None:
         """One that SQLite leaves open is rolled back."""
-        journal, _ = await self.opened(MiniStore())
+        store = MiniStore()
+        journal, _ = await self.opened(store)
+        await journal.append(Batch("me", 1, (put("/a", "1"),)))
+        journal.checkpoint(store.checkpoint(1))
         connection = journal._connection
         assert connection is not None
         connection.execute(
             "CREATE TEMP TRIGGER fail AFTER INSERT ON main.log BEGIN SELECT RAISE(FAIL, 'no'); END"
         )
         with self.assertRaises(JournalError):
-            await journal.append(Batch("me", 1, (put("/a"),)))
+            await journal.append(Batch("me", 2, (put("/a", "2"),)))
+        self.assertFalse(connection.in_transaction)
         connection.execute("DROP TRIGGER fail")
-        await journal.append(Batch("me", 2, (put("/b"),)))
+        await journal.append(Batch("me", 3, (put("/b"),)))
         await journal.close()
         (entry,) = self.recovered().log
         self.assertEqual(entry[1].commands, (put("/b"),))

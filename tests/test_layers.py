@@ -13,16 +13,26 @@ import txetcd
 # The lowest first.  A module imports only from lines above its own; a name ending in .* stands for each
 # module of a package that has no line of its own.
 LAYERS = """
-    jsontext
+    collector jsontext
     errors
     auth
     tree auth_commands auth_query
     events
     commands
     query
-    changes expiry stats watchers
+    changes dismantler expiry stats watchers
     journal
+    journal.writer
     journal.*
+    journal.etcd.address journal.etcd.task journal.etcd.wire
+    journal.etcd.answers journal.etcd.rows
+    journal.etcd.client
+    journal.etcd.session
+    journal.etcd.checkpoint
+    journal.etcd.reading
+    journal.etcd.following
+    journal.etcd.appending journal.etcd.barrier
+    journal.etcd.checkpointing
     committer
     expirer
     store passwords
@@ -31,13 +41,13 @@ LAYERS = """
     tls.rules
     peer
     resources
-    resources.endpoint resources.gzipped
+    resources.endpoint resources.gzipped resources.listings
     resources.late
     resources.guard
     resources.auth resources.keys resources.members
     resources.status
     resources.api
-    site.http1 site.sending
+    site.http1 site.multipart site.sending
     site.request
     site.channel
     site
@@ -45,7 +55,10 @@ LAYERS = """
     ca.names
     ca.certificates
     ca.diagnosis ca.directory
-    tls.files tls.refusals
+    tls.files tls.records tls.refusals
+    journal.etcd.credentials
+    journal.etcd
+    tls.transport
     tls.context tls.connection
     tls.keeper
     tls.endpoints
@@ -56,12 +69,28 @@ LAYERS = """
     server
     __init__
     tap
-    cli ca.command
+    testing.certificates testing.http testing.journal testing.network
+    testing.base
+    testing.live testing.memory
+    testing.trial
+    testing
+    moving
+    moving.lines
+    moving.applying moving.listing
+    moving.trust
+    moving.client
+    moving.export
+    moving.fill moving.watch
+    moving.follow
+    moving.arguments moving.backup moving.progress
+    ca.command moving.command
+    cli
 """
 
 # The semantics of v2, what the operator can say, what certificates are: functions of their arguments alone.
 CORE = frozenset(
     "jsontext errors auth tree auth_commands auth_query events commands query"
+    " journal.etcd.address journal.etcd.wire"
     " tls.policy tls.revocation tls.rules settings settings.foreign settings.values settings.options"
     " ca ca.names ca.certificates ca.diagnosis".split()
 )

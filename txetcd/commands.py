@@ -34,7 +34,7 @@ from txetcd.events import Event
 from txetcd.tree import Dir, File, Node, Place, Tree, bare
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Set:
     """Put a file or an empty directory at a key, whatever file was there.
 
@@ -64,7 +64,7 @@ class Set:
         return place.put(node, index), Event("set", index, self.time, node, place.node, self.refresh)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Create:
     """Put a file or an empty directory where nothing is.
 
@@ -92,7 +92,7 @@ class Create:
         return place.put(node, index), Event("create", index, self.time, node, None)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Update:
     """Give a file a new value and expiration, or a directory a new expiration."""
 
@@ -120,7 +120,7 @@ class Update:
         return place.put(node, index), event
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CompareAndSwap:
     """Give a file a new value and expiration, if its value or index is the expected one."""
 
@@ -143,7 +143,7 @@ class CompareAndSwap:
         return place.put(node, index), event
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Delete:
     """Take away a file; an empty directory if `dir`; a directory with all below it if `recursive`."""
 
@@ -165,7 +165,7 @@ class Delete:
         return place.remove(), Event("delete", index, self.time, None, bare(prev))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class CompareAndDelete:
     """Take away a file, if its value or index is the expected one."""
 
@@ -184,7 +184,7 @@ class CompareAndDelete:
         return place.remove(), Event("compareAndDelete", index, self.time, None, prev)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Expire:
     """Take away those of the given keys that have run out by `time`.
 
@@ -282,6 +282,7 @@ def _getter(kind: type[Any]) -> Callable[[AnyCommand], tuple[Any, ...]]:
     return attrgetter(*names) if len(names) > 1 else lambda command: tuple(getattr(command, n) for n in names)
 
 
+_encoder = json.JSONEncoder(separators=(",", ":"))
 _TYPES = {kind.name: kind for kind in _KINDS}
 _FIELDS = {kind: _getter(kind) for kind in _KINDS}
 
@@ -289,7 +290,7 @@ _FIELDS = {kind: _getter(kind) for kind in _KINDS}
 def encode(commands: Iterable[AnyCommand]) -> str:
     """The commands as text for the journal: a JSON list with one list for each, its name first."""
     rows = [(command.name, *_FIELDS[type(command)](command)) for command in commands]
-    return json.dumps(rows, separators=(",", ":"))
+    return _encoder.encode(rows)
 
 
 def decode(text: str) -> list[AnyCommand]:

@@ -15,6 +15,7 @@ from txetcd.commands import AnyCommand, characters
 from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event
 from txetcd.journal import Batch, Journal
+from txetcd.stats import CommitStats
 
 # A batch is bounded so that neither its commit nor its evaluation takes long.
 BATCH_COMMANDS = 512
@@ -30,6 +31,7 @@ class Committer:
 
     @param journal: an open journal.
     @param refusal: makes the error for a batch that could not be made durable, of the journal's reason.
+    @ivar stats: counts the batches.
     """
 
     log = Logger()
@@ -38,6 +40,7 @@ class Committer:
         self._journal = journal
         self._reactor = reactor
         self._refusal = refusal
+        self.stats = CommitStats()
         # In a shared journal this tells our batches from others', and from those of our earlier runs.
         self._origin = secrets.token_hex(8)
         self._number = 0
@@ -45,6 +48,11 @@ class Committer:
         self._flush_call: IDelayedCall | None = None
         self._in_flight: Deferred[None] | None = None
         self._waiting: dict[int, list[Deferred[Outcome]]] = {}
+        self._began = 0.0
+
+    def unfinished(self) -> int:
+        """How many commands are not yet durable."""
+        return len(self._pending) + sum(len(answers) for answers in self._waiting.values())
 
     def add(self, command: AnyCommand) -> Deferred[Outcome]:
         """Put a command in order.
@@ -95,7 +103,15 @@ class Committer:
         # Set before: a journal may deliver the batch, and its callers write more or stop, within append.
         flushed: Deferred[None] = Deferred()
         self._in_flight = flushed
-        self._journal.append(batch).addErrback(self._failed, batch).addCallback(self._flushed, flushed)
+        self._began = self._reactor.seconds()
+        appending = self._journal.append(batch)
+        appending.addCallbacks(self._durable, self._failed, (batch,), None, (batch,))
+        appending.addCallback(self._flushed, flushed)
+
+    def _durable(self, _: None, batch: Batch) -> None:
+        self.stats.commands.add(len(batch.commands))
+        # A clock that was set back has no say in it.
+        self.stats.seconds.add(max(0.0, self._reactor.seconds() - self._began))
 
     def _flushed(self, _: None, flushed: Deferred[None]) -> None:
         self._in_flight = None
@@ -105,6 +121,7 @@ class Committer:
 
     def _failed(self, failure: Failure, batch: Batch) -> None:
         reason = failure.getErrorMessage()
+        self.stats.failed += 1
         self.log.error(
             "{count} writes could not be made durable: {reason}", count=len(batch.commands), reason=reason
         )

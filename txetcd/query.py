@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from txetcd import errors
@@ -26,6 +27,8 @@ _LAST_EXPIRATION = 253_402_300_800 * SECOND
 
 _TRUE = {"1", "t", "T", "TRUE", "true", "True"}
 _FALSE = {"0", "f", "F", "FALSE", "false", "False"}
+# What most writes say.
+_VALUE_ALONE = {"value"}
 _BAD_ESCAPE = re.compile(rb"%(?![0-9A-Fa-f]{2}).{0,2}", re.DOTALL)
 _TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _PARAMETER = re.compile(
@@ -44,7 +47,7 @@ _GO_ESCAPES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Read:
     """A look at a key.
 
@@ -54,13 +57,13 @@ class Read:
     """
 
     key: str
-    recursive: bool
-    quorum: bool
+    recursive: bool = False
+    quorum: bool = False
     keys_only: bool = False
     page: Page | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Watch:
     """A wait for changes.
 
@@ -76,7 +79,7 @@ class Watch:
     timeout: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Write:
     """A command for the journal.
 
@@ -90,6 +93,7 @@ class Write:
 Query = Read | Watch | Write
 
 
+@lru_cache(maxsize=1024)
 def parse_key(path: bytes) -> str:
     """The key that a request's path names.
 
@@ -162,7 +166,7 @@ def _parse_pairs(text: bytes, form: dict[str, str]) -> None:
             error = "invalid semicolon separator in query"
             continue
         name, _, value = pair.partition(b"=")
-        bad = _BAD_ESCAPE.search(name) or _BAD_ESCAPE.search(value)
+        bad = (_BAD_ESCAPE.search(name) or _BAD_ESCAPE.search(value)) if b"%" in pair else None
         if bad:
             error = error or _invalid_escape(bad.group())
         elif pair:
@@ -254,6 +258,10 @@ def parse(method: str, key: str, form: dict[str, str], time: int) -> Query:
     @param time: now, in nanoseconds since the epoch.
     @raise EtcdError: for the first argument that is not as it must be, used or not; its index is 0.
     """
+    if not form and method in ("GET", "HEAD"):
+        return Read(key)
+    if method == "PUT" and form.keys() == _VALUE_ALONE:
+        return Write(Set(key, form["value"], False, None, False, time), False)
     prev_index = _uint(form, "prevIndex", errors.INDEX_NOT_A_NUMBER)
     since = _uint(form, "waitIndex", errors.INDEX_NOT_A_NUMBER)
     recursive = _bool(form, "recursive")

@@ -15,20 +15,19 @@ import secrets
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
+from itertools import chain, islice
 from pathlib import Path
-from threading import Thread
 from typing import Any, TypeVar
 
 from rpds import HashTrieMap
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
-from twisted.internet.threads import deferToThreadPool
-from twisted.python.threadpool import ThreadPool
 
 from txetcd.auth import Auth
 from txetcd.commands import decode, encode
 from txetcd.events import Event
 from txetcd.journal import Batch, Checkpoint, Deliver, JournalError, Recovered
+from txetcd.journal.writer import Writer
 from txetcd.tree import EMPTY, Dir, File, Node, build
 
 _T = TypeVar("_T")
@@ -44,6 +43,9 @@ VERSION = 1
 
 # What is left of SQLite's own log after a large commit, in bytes.
 WAL_SIZE = 16 * 1024 * 1024
+
+# Rows inserted by one statement; SQLite before 3.32 takes no more than 999 values.
+ROWS = 100
 
 # Expirations are text: in nanoseconds, those after the year 2262 are more than SQLite's integers hold.
 _SCHEMA = """
@@ -76,7 +78,7 @@ class SQLiteJournal:
         self._fresh = fresh
         self._lock: int | None = None
         self._connection: sqlite3.Connection | None = None
-        self._writer: ThreadPool | None = None
+        self._writer: Writer | None = None
         self._deliver: Deliver = _nobody
         self._position = 0
         self._checkpoint: tuple[Checkpoint, Deferred[None]] | None = None
@@ -110,10 +112,7 @@ class SQLiteJournal:
             self._let_go()
             remedy = "restore a backup of it, or start anew with --force"
             return fail(JournalError(f"{self.path} is damaged: {error}; {remedy}"))
-        self._writer = ThreadPool(1, 1, "txetcd journal")
-        # A program that ends without `close` should end all the same; what was answered is on disk.
-        self._writer.threadFactory = _DaemonThread
-        self._writer.start()
+        self._writer = Writer(self._reactor, "txetcd journal")
         return succeed(recovered)
 
     def _take_lock(self) -> None:
@@ -215,11 +214,13 @@ class SQLiteJournal:
         connection = self._connection
         assert connection is not None
         try:
-            connection.execute("BEGIN IMMEDIATE")
+            if checkpoint is not None:
+                connection.execute("BEGIN IMMEDIATE")
+                _write_checkpoint(connection, checkpoint)
+            # Alone it is a transaction of its own, in one call: see `_insert`.
             connection.execute("INSERT INTO log VALUES (?, ?, ?)", (position, text, _sum(position, text)))
             if checkpoint is not None:
-                _write_checkpoint(connection, checkpoint)
-            connection.execute("COMMIT")
+                connection.execute("COMMIT")
         except Exception as error:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -243,7 +244,7 @@ class SQLiteJournal:
             return succeed(None)
         return self._in_writer(self._let_go).addBoth(self._closed, self._writer)
 
-    def _closed(self, result: _T, writer: ThreadPool) -> _T:
+    def _closed(self, result: _T, writer: Writer) -> _T:
         # Of several who close it at once, the first has done this.
         if self._writer is writer:
             writer.stop()
@@ -261,14 +262,7 @@ class SQLiteJournal:
 
     def _in_writer(self, function: Callable[..., None], *arguments: Any) -> Deferred[None]:
         assert self._writer is not None
-        return deferToThreadPool(self._reactor, self._writer, function, *arguments)
-
-
-class _DaemonThread(Thread):
-    """A thread that does not keep the process alive."""
-
-    def __init__(self, *arguments: Any, **keywords: Any) -> None:
-        super().__init__(*arguments, daemon=True, **keywords)
+        return self._writer.do(function, *arguments)
 
 
 def _nobody(position: int, batch: Batch) -> None:
@@ -281,9 +275,9 @@ def _write_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) ->
     below = ((_bytes(key + "/"), _bytes(key + "0")) for key in checkpoint.dropped)
     execute_many("DELETE FROM node WHERE key > ? AND key < ?", below)
     execute_many("DELETE FROM node WHERE key = ?", ((_bytes(key),) for key in checkpoint.removed))
-    execute_many("INSERT OR REPLACE INTO node VALUES (?, ?, ?, ?, ?, ?)", map(_row, checkpoint.rows))
+    _insert(connection, "INSERT OR REPLACE INTO node", map(_row, checkpoint.rows))
     events = ((event.index, event.encode()) for event in checkpoint.events)
-    execute_many("INSERT INTO event VALUES (?, ?, ?)", ((*row, _sum(*row)) for row in events))
+    _insert(connection, "INSERT INTO event", ((*row, _sum(*row)) for row in events))
     execute("DELETE FROM event WHERE store_index < ?", (checkpoint.oldest_event,))
     execute("DELETE FROM log WHERE position <= ?", (checkpoint.position,))
     (cluster_id,) = execute("SELECT cluster_id FROM state").fetchone()
@@ -291,6 +285,17 @@ def _write_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint) ->
     execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?)", (*state, _sum(*state)))
     if checkpoint.auth is not None:
         _write_auth(connection, checkpoint.auth)
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
+    """Insert many rows, many at a time.
+
+    Each call of SQLite lets go of the interpreter's lock and takes it back, which holds up the reactor.
+    """
+    while some := list(islice(rows, ROWS)):
+        places = "(" + ",".join("?" * len(some[0])) + ")"
+        values = ",".join([places] * len(some))
+        connection.execute(f"{statement} VALUES {values}", tuple(chain.from_iterable(some)))
 
 
 def _write_auth(connection: sqlite3.Connection, auth: Auth) -> None:

@@ -59,7 +59,8 @@ class API(Directory):
 
     def getChildWithDefault(self, path: bytes, request: Request) -> IResource:
         """Every request comes by here: allow what CORS allows, and answer OPTIONS whatever the path."""
-        self._allow_origin(request)
+        if self._origins:
+            self._allow_origin(request)
         if request.method == b"OPTIONS":
             return Options()
         child: IResource = super().getChildWithDefault(path, request)
@@ -71,8 +72,6 @@ class API(Directory):
         return answer
 
     def _allow_origin(self, request: Request) -> None:
-        if not self._origins:
-            return
         origin = request.getHeader(b"origin")
         if b"*" in self._origins:
             allowed = b"*"

@@ -21,10 +21,8 @@ def accepts_gzip(request: Request) -> bool:
 
 
 def gzip(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    """The same in gzip, in other pieces."""
+    """The same in gzip, in as many pieces and one; some may be empty."""
     compressor = zlib.compressobj(LEVEL, wbits=31)
     for piece in pieces:
-        compressed = compressor.compress(piece)
-        if compressed:
-            yield compressed
+        yield compressor.compress(piece)
     yield compressor.flush()

@@ -33,10 +33,11 @@ from txetcd.resources.endpoint import JSON, not_allowed
 from txetcd.resources.guard import INSUFFICIENT, Guard
 from txetcd.resources.gzipped import accepts_gzip, gzip
 from txetcd.resources.late import Late, Listing, Streaming, json_line, server_sent_event
+from txetcd.resources.listings import Listings
 from txetcd.store import Store
-from txetcd.tree import Dir, Node, Tree, listing_json
+from txetcd.tree import Dir, File, Node, Tree, listing_json, node_json
 
-METHODS = (b"HEAD", b"GET", b"PUT", b"POST", b"DELETE")
+METHODS = {method.encode(): method for method in ("HEAD", "GET", "PUT", "POST", "DELETE")}
 
 # The term of the leader that put writes in order.  A store of its own has had no other leader.
 RAFT_TERM = b"1"
@@ -45,6 +46,9 @@ MAX_BODY = 1_572_864
 
 # Listings shorter than this, in bytes, are not worth compressing.
 GZIP_FROM = 1400
+
+# Bytes of a listing that are made in one go.
+AT_ONCE = 256 * 1024
 
 EVENT_STREAM = b"text/event-stream"
 
@@ -64,15 +68,16 @@ class KeysResource(Resource):
         self._store = store
         self._max_body = max_body
         self._guard = guard or Guard(store)
+        self._listings = Listings()
 
     def render(self, request: Request) -> bytes | int:
         """Answer, or begin to."""
-        if request.method not in METHODS:
-            return not_allowed(request, METHODS)
+        method = METHODS.get(request.method)
+        if method is None:
+            return not_allowed(request, tuple(METHODS))
         try:
-            method = request.method.decode("ascii")
-            form = self._form(request)
-            path = _path_below(request)
+            path, query_text = _below(request.uri, request.prepath or [])
+            form = self._form(request, query_text)
             key = parse_key(path)
             query = parse(method, key, form, self._store.time())
             if self._store.tree.auth.enabled:
@@ -104,7 +109,7 @@ class KeysResource(Resource):
         may.addCallback(known).addErrback(self._refuse_late, late)
         return NOT_DONE_YET
 
-    def _form(self, request: Request) -> dict[str, str]:
+    def _form(self, request: Request, query: bytes) -> dict[str, str]:
         """The arguments."""
         body = b""
         if request.method in (b"PUT", b"POST") and request.content is not None:
@@ -113,7 +118,7 @@ class KeysResource(Resource):
             if len(body) > self._max_body:
                 raise EtcdError(errors.INVALID_FORM, f"the body is larger than {self._max_body} bytes")
             body = form_body(request.getHeader(b"content-type"), body)
-        form = parse_form(request.uri.partition(b"?")[2], body)
+        form = parse_form(query, body) if query or body else {}
         if _is_event_source(request):
             want_event_stream(form, request.getHeader(b"last-event-id"))
         return form
@@ -129,30 +134,69 @@ class KeysResource(Resource):
             raise
         self._store.stats.read(True)
         self._set_headers(request, tree.index, tree)
-        pieces = self._listing(node, query)
-        first = next(pieces)
-        if isinstance(node, Dir) and len(first) >= GZIP_FROM and accepts_gzip(request):
-            request.setHeader(b"content-encoding", b"gzip")
-            request.responseHeaders.addRawHeader(b"vary", b"Accept-Encoding")
-            pieces = gzip(chain((first,), pieces))
-            first = next(pieces)
-        second = next(pieces, None)
-        if second is None:
-            return first
-        Listing(request, chain((first, second), pieces))
-        return NOT_DONE_YET
+        if isinstance(node, File) and not query.keys_only:
+            return f'{{"action":"get","node":{node_json(node, self._store.time())}}}\n'.encode()
+        if isinstance(node, Dir) and not query.keys_only and query.page is None:
+            return self._list(request, node, query.recursive)
+        pieces = self._pieces(node, query)
+        if isinstance(node, Dir) and accepts_gzip(request):
+            pieces = self._compressed(request, pieces)
+        return self._send(request, pieces)
 
-    def _listing(self, node: Node, query: Read) -> Iterator[bytes]:
-        """The answer to a read, in pieces."""
+    def _list(self, request: Request, directory: Dir, recursive: bool) -> bytes | int:
+        """Answer with a whole directory: as it was sent before if nothing has changed."""
+        wants_gzip = accepts_gzip(request)
+        listing = self._listings.get(directory, recursive, False)
+        if listing is None:
+            pieces = self._pieces(directory, Read("", recursive))
+            begun = []
+            size = 0
+            for piece in pieces:
+                begun.append(piece)
+                size += len(piece)
+                if not piece or size > AT_ONCE:
+                    # It takes long: others are to have their turn meanwhile.
+                    pieces = chain(begun, pieces)
+                    return self._send(request, self._compressed(request, pieces) if wants_gzip else pieces)
+            listing = b"".join(begun)
+            self._listings.keep(directory, recursive, listing)
+        if not wants_gzip or len(listing) < GZIP_FROM:
+            return listing
+        self._say_gzip(request)
+        compressed = self._listings.get(directory, recursive, True)
+        if compressed is None:
+            compressed = b"".join(gzip(iter((listing,))))
+            self._listings.keep_compressed(directory, recursive, compressed)
+        return compressed
+
+    def _pieces(self, node: Node, query: Read) -> Iterator[bytes]:
+        """The answer to a read, in pieces; empty ones stand for work that is done."""
         before, after = '{"action":"get","node":', "}\n"
         pieces = listing_json(
             node, self._store.time(), query.recursive, page=query.page, keys_only=query.keys_only
         )
         piece = next(pieces)
         for following in pieces:
-            yield (before + piece).encode()
-            before, piece = "", following
+            yield (before + piece).encode() if piece else b""
+            before, piece = before if not piece else "", following
         yield (before + piece + after).encode()
+
+    def _compressed(self, request: Request, pieces: Iterator[bytes]) -> Iterator[bytes]:
+        self._say_gzip(request)
+        return gzip(pieces)
+
+    def _say_gzip(self, request: Request) -> None:
+        request.setHeader(b"content-encoding", b"gzip")
+        request.responseHeaders.addRawHeader(b"vary", b"Accept-Encoding")
+
+    def _send(self, request: Request, pieces: Iterator[bytes]) -> bytes | int:
+        """Answer with what comes in pieces, one in each turn of the reactor; at once if there is only one."""
+        first = next(pieces)
+        second = next(pieces, None)
+        if second is None:
+            return first
+        Listing(request, chain((first, second), pieces), self._store.reactor)
+        return NOT_DONE_YET
 
     def _read_after(self, request: Request, query: Read, current: Deferred[None]) -> int:
         late = Late(request)
@@ -173,7 +217,8 @@ class KeysResource(Resource):
         def written(event: Event) -> None:
             if late.alive:
                 text = f'{{"action":"{event.action}"}}' if no_value else event.to_json()
-                request.setResponseCode(201 if event.created else 200)
+                if event.created:
+                    request.setResponseCode(201)
                 self._set_headers(request, event.index, self._store.tree)
                 late.answer((text + "\n").encode())
 
@@ -186,12 +231,16 @@ class KeysResource(Resource):
         tree = self._store.tree
         self._set_headers(request, tree.index, tree)
         if query.stream:
+            encode = json_line
             if _is_event_source(request):
+                encode = server_sent_event
                 request.setHeader(b"content-type", EVENT_STREAM)
                 request.setHeader(b"cache-control", b"no-store")
-                Streaming(request, self._store, query, server_sent_event)
-            else:
-                Streaming(request, self._store, query, json_line)
+            try:
+                Streaming(request, self._store, query, encode)
+            except EtcdError:
+                _take_back(request)
+                raise
             return NOT_DONE_YET
         changed = self._store.watch(query.key, recursive=query.recursive, since=query.since)
         if query.timeout:
@@ -210,6 +259,7 @@ class KeysResource(Resource):
                 self._set_headers(request, self._store.tree.index, self._store.tree)
                 late.answer(b"")
             elif not isinstance(error, CancelledError):
+                _take_back(request)
                 self._refuse_late(failure, late)
 
         changed.addCallbacks(told, ended)
@@ -231,8 +281,6 @@ class KeysResource(Resource):
     def _refusal(self, request: Request, error: EtcdError) -> bytes:
         request.setResponseCode(error.status)
         self._set_headers(request, error.index, None)
-        request.responseHeaders.removeHeader(b"x-raft-index")
-        request.responseHeaders.removeHeader(b"x-raft-term")
         return (error.to_json() + "\n").encode()
 
     def _refuse_late(self, failure: Failure, late: Late) -> None:
@@ -243,16 +291,21 @@ class KeysResource(Resource):
             late.answer(self._refusal(late.request, error))
 
 
+def _take_back(request: Request) -> None:
+    """Unset what a watch that is refused after all has promised."""
+    for name in (b"x-raft-index", b"x-raft-term"):
+        request.responseHeaders.removeHeader(name)
+
+
 def _is_event_source(request: Request) -> bool:
     """Whether it is a browser's `EventSource` that asks."""
     return request.method == b"GET" and EVENT_STREAM in (request.getHeader(b"accept") or b"")
 
 
-def _path_below(request: Request) -> bytes:
-    """What of the path, as it came, lies below the resource."""
-    path: bytes = request.uri.partition(b"?")[0]
-    above: list[bytes] = request.prepath or []
+def _below(uri: bytes, above: list[bytes]) -> tuple[bytes, bytes]:
+    """What of the path, as it came, lies below the resource; and the query."""
+    path, _, query = uri.partition(b"?")
     prefix = b"/" + b"/".join(above)
     if path.startswith(prefix):
-        return path[len(prefix) :]
-    return b"/" + b"/".join(path.split(b"/")[1 + len(above) :])
+        return path[len(prefix) :], query
+    return b"/" + b"/".join(path.split(b"/")[1 + len(above) :]), query

@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from typing import cast
 
-from twisted.internet.interfaces import IDelayedCall, IPushProducer, ITCPTransport
+from twisted.internet.interfaces import IDelayedCall, IPushProducer, IReactorTime, ITCPTransport
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 from twisted.web.server import Request
@@ -38,21 +38,20 @@ class Late:
     """A request that is answered later.
 
     @param gone: called when the client goes away before that.
-    @ivar alive: whether there is still somebody to be answered.
     """
 
     log = Logger()
 
     def __init__(self, request: Request, gone: Callable[[], None] | None = None) -> None:
         self.request = request
-        self.alive = True
-        self._gone = gone
-        request.notifyFinish().addErrback(self._lost)
+        self._done = False
+        if gone is not None:
+            request.notifyFinish().addErrback(lambda _: gone())
 
-    def _lost(self, _: Failure) -> None:
-        self.alive = False
-        if self._gone is not None:
-            self._gone()
+    @property
+    def alive(self) -> bool:
+        """Whether there is still somebody to be answered: a request loses its channel with its client."""
+        return not self._done and self.request.channel is not None
 
     def answer(self, body: bytes) -> None:
         """Send the whole body, and be done."""
@@ -67,7 +66,7 @@ class Late:
     def end(self, rest: bytes = b"") -> None:
         """Send the rest of the body, and be done."""
         if self.alive:
-            self.alive = False
+            self._done = True
             if rest:
                 self.request.write(rest)
             self.request.finish()
@@ -81,33 +80,54 @@ class Late:
 
 @implementer(IPushProducer)
 class Listing(Late):
-    """A listing in pieces, each of which fills the transport's buffer: the next is made when it has left."""
+    """A listing in pieces: one in each turn of the reactor, as long as the client takes them.
 
-    def __init__(self, request: Request, pieces: Iterator[bytes]) -> None:
-        super().__init__(request)
+    @param pieces: each is made when it is asked for; those that are empty only stand for work done.
+    """
+
+    def __init__(self, request: Request, pieces: Iterator[bytes], reactor: IReactorTime) -> None:
+        super().__init__(request, self._stop)
         self._pieces = pieces
-        self._paused = True
+        self._reactor = reactor
+        self._paused = False
+        self._call: IDelayedCall | None = None
         request.registerProducer(self, True)
         self.resumeProducing()
 
+    def _produce(self) -> None:
+        """Send the next piece, which may pause this."""
+        self._call = None
+        piece = next(self._pieces, None)
+        if piece is None:
+            self.request.unregisterProducer()
+            self.end()
+            return
+        if piece:
+            self.request.write(piece)
+        if not self._paused:
+            self.resumeProducing()
+
     def resumeProducing(self) -> None:
-        """Send the next piece."""
+        """Send more, from the next turn on."""
         self._paused = False
-        while self.alive and not self._paused:
-            piece = next(self._pieces, None)
-            if piece is not None:
-                self.request.write(piece)
-            else:
-                self.request.unregisterProducer()
-                self.end()
+        if self.alive and self._call is None:
+            self._call = self._reactor.callLater(0, self._produce)
 
     def pauseProducing(self) -> None:
         """Send nothing for now."""
         self._paused = True
+        if self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     def stopProducing(self) -> None:
         """Send no more."""
-        self.alive = False
+        self._done = True
+        self._stop()
+
+    def _stop(self) -> None:
+        self.pauseProducing()
+        self._pieces = iter(())
 
 
 @implementer(IPushProducer)
@@ -165,7 +185,7 @@ class Streaming(Late):
 
     def stopProducing(self) -> None:
         """The client will take no more."""
-        self.alive = False
+        self._done = True
         self._unwatch()
 
     def _unwatch(self) -> None:

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from twisted.internet.defer import Deferred, succeed
@@ -19,10 +19,10 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Session
 from zope.interface import implementer
 
-from txetcd.site.channel import Channel, Limits, Refusal
+from txetcd.site.channel import Channel, Limits, Observer, Refusal
 from txetcd.site.request import Request
 
-__all__ = ["Limits", "Refusal", "Site"]
+__all__ = ["Limits", "Observer", "Refusal", "Site"]
 
 # Seconds between two looks at the connections, at most. Times of inactivity are exact to that.
 SWEEP = 5.0
@@ -45,6 +45,7 @@ class Site(Factory):
         (request line over the limit), 431 (headers over a limit), 503 (too many connections), 505
         (another version of HTTP). It may choose another status. The connection is closed after it,
         whatever it is.
+    @param observers: are told how each request ended.
     """
 
     noisy = False
@@ -59,10 +60,12 @@ class Site(Factory):
         clock: IReactorTime,
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         refusal: Callable[[int, str], Refusal] | None = None,
+        observers: Sequence[Observer] = (),
     ) -> None:
         self.resource = resource
         self.clock = clock
         self.limits = limits
+        self.observers = observers
         self.sessions: dict[bytes, Session] = {}
         self._refusal = plain_refusal if refusal is None else refusal
         self._channels: set[Channel] = set()
@@ -77,6 +80,11 @@ class Site(Factory):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Make the channel of a new connection; None, which closes it, after `shutdown`."""
         return None if self._stopping else Channel(self, addr)
+
+    @property
+    def connections(self) -> int:
+        """How many connections there are."""
+        return len(self._channels)
 
     def acceptableProtocols(self) -> list[bytes]:
         """What is offered in TLS (ALPN)."""

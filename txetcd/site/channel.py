@@ -5,6 +5,7 @@ How requests read is in `http1`, how output is paced in `sending`, what resource
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -23,11 +24,11 @@ from zope.interface import implementer
 from txetcd.site.http1 import (
     ChunkedBody,
     Head,
+    HeadReader,
     Refused,
     SizedBody,
     end_of_empty_lines,
     find_head_end,
-    parse_head,
 )
 from txetcd.site.request import Request
 from txetcd.site.sending import PIECE, Sender
@@ -70,11 +71,25 @@ class Refusal:
     content_type: bytes = b"text/plain; charset=utf-8"
 
 
+class Observer(Protocol):
+    """Is told how each request ended, and must not raise."""
+
+    def answered(self, request: Request, began: float) -> None:
+        """An answer is complete, or the client has gone before it was.
+
+        @param began: when the request had been read, in seconds of the site's clock.
+        """
+
+    def refused(self, peer: IAddress | None, status: int) -> None:
+        """A request, or a connection, was refused before any resource was asked."""
+
+
 class Owner(Protocol):
     """What a channel asks of its site."""
 
     clock: IReactorTime
     limits: Limits
+    observers: Sequence[Observer]
 
     def opened(self, channel: Channel) -> bool:
         """There is a new connection; tell whether it may stay."""
@@ -112,6 +127,7 @@ class Channel(Sender):
         self.counted = False
         self._buffer = b""
         self._seen = 0
+        self._heads = HeadReader(site.limits.headers)
         self._head: Head | None = None
         self._body: SizedBody | ChunkedBody | None = None
         self._request: Request | None = None
@@ -120,6 +136,9 @@ class Channel(Sender):
         self._closed = False
         self._lingers = False
         self._since = 0.0
+        self._observers = site.observers
+        # When the present request had been read, if anybody wants to know.
+        self._began = 0.0
 
     # What the transport tells.
 
@@ -162,9 +181,11 @@ class Channel(Sender):
         self._head = self._body = None
         self._drop_output()
         self.stopProducing()
-        request, self._request = self._request, None
+        request = self._request
         if request is not None:
             request.connectionLost(reason)
+            self._tell()
+            self._request = None
         self.site.gone(self)
 
     # What requests ask for.
@@ -183,8 +204,10 @@ class Channel(Sender):
 
     def answered(self, keeps_open: bool) -> None:
         """The answer is complete: it is the next request's turn, or the end of the connection."""
+        if self._observers:
+            self._tell()
         self._request = None
-        self.unregisterProducer()
+        self._producer = None
         if keeps_open and self.persistent:
             self._moved()
             self._advance()
@@ -238,25 +261,29 @@ class Channel(Sender):
 
         Output is collected meanwhile and sent in one go.
         """
-        if not self._corked:
-            self._corked = True
-            try:
-                while self._buffer and self._request is None and not self._blocked:
-                    self._request = self._read_request()
-                    if self._request is None:
-                        break
-                    self._request.process()
-                    if self._unsent_size >= PIECE:
-                        self._flush()
-            except Refused as refused:
-                self._lingers = True
-                self._refuse(refused.status, refused.reason)
-            finally:
-                self._corked = False
+        if self._corked:
+            return
+        self._corked = True
+        try:
+            while self._buffer and self._request is None and not self._blocked:
+                self._request = request = self._read_request()
+                if request is None:
+                    break
+                if self._observers:
+                    self._began = self.site.clock.seconds()
+                request.process()
+                if self._unsent_size >= PIECE:
+                    self._flush()
+        except Refused as refused:
+            self._lingers = True
+            self._refuse(refused.status, refused.reason)
+        finally:
+            self._corked = False
+        if self._unsent:
             self._flush()
-            if self._pulls:
-                self._pull()
-            self._settle()
+        if self._pulls:
+            self._pull()
+        self._settle()
 
     def _read_request(self) -> Request | None:
         """Take the next request from the buffer, if it is complete."""
@@ -266,18 +293,22 @@ class Channel(Sender):
             if head is None:
                 return None
             limit = self.site.limits.body
-            if head.length == 0:
+            length = head.fields.length
+            if length == 0:
                 return Request(self, head, b"")
-            if head.length is None:
+            if length is None:
                 body = ChunkedBody(limit)
-            elif head.length > limit:
+            elif length > limit:
                 raise Refused(413, "the request body is too large")
+            elif length <= len(self._buffer):
+                content, self._buffer = self._buffer[:length], self._buffer[length:]
+                return Request(self, head, content)
             else:
-                body = SizedBody(head.length)
+                body = SizedBody(length)
             if not self._feed(body):
                 self._head, self._body = head, body
                 self._moved()
-                if head.expects_continue:
+                if head.fields.expects_continue:
                     self.write(b"HTTP/1.1 100 Continue\r\n\r\n")
                 return None
         elif not self._feed(body):
@@ -291,14 +322,13 @@ class Channel(Sender):
             self._buffer = self._buffer[end_of_empty_lines(self._buffer) :]
             if not self._buffer:
                 return None
-        limits = self.site.limits
-        end = find_head_end(self._buffer, self._seen, limits.header_bytes)
+        end = find_head_end(self._buffer, self._seen, self.site.limits.header_bytes)
         if end < 0:
             if not self._seen:
                 self._moved()
             self._seen = len(self._buffer)
             return None
-        head = parse_head(self._buffer[:end], limits.headers)
+        head = self._heads.read(self._buffer[:end])
         self._seen = 0
         self._buffer = self._buffer[end + 4 :]
         return head
@@ -323,7 +353,16 @@ class Channel(Sender):
             self.site.date(),
         )
         self.write(head + refusal.body)
+        for observer in self._observers:
+            observer.refused(self.peer, refusal.status)
         self.loseConnection()
+
+    def _tell(self) -> None:
+        """Tell those who observe how the present request ended."""
+        request = self._request
+        if request is not None:
+            for observer in self._observers:
+                observer.answered(request, self._began)
 
     # Pace, and the end.
 

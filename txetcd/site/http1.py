@@ -11,6 +11,8 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
+# Bytes of headers that a connection remembers, at most.
+REMEMBERED = 1_024
 # Bytes of chunk extensions and trailers that a chunked body may carry besides its content.
 CHUNK_EXTRAS = 16_384
 # Bytes of one line of a chunked body (size with extensions, or a trailer).
@@ -44,22 +46,28 @@ class Refused(Exception):
         self.reason = reason
 
 
-class Head(NamedTuple):
-    """A request without its body.
+class Fields(NamedTuple):
+    """The headers of a request, and what they say of it.
 
-    `target` is the origin form (or `*`), as it was sent; `fields` are the headers in order, names in lower
-    case; `length` is the size of the body in bytes, None for a chunked one; `persistent` says that the client
-    lets the connection stay open; `expects_continue` that it waits for `100 Continue` before it sends the
-    body.
+    `lines` are the headers in order, names in lower case, and `last` the last value of each name; `length` is
+    the size of the body in bytes, None for a chunked one; `persistent` says that the client lets the
+    connection stay open; `expects_continue` that it waits for `100 Continue` before it sends the body.
     """
+
+    lines: tuple[tuple[bytes, bytes], ...]
+    last: dict[bytes, bytes]
+    length: int | None
+    persistent: bool
+    expects_continue: bool
+
+
+class Head(NamedTuple):
+    """A request without its body; `target` is the origin form (or `*`), as it was sent."""
 
     method: bytes
     target: bytes
     version: bytes
-    fields: list[tuple[bytes, bytes]]
-    length: int | None
-    persistent: bool
-    expects_continue: bool
+    fields: Fields
 
 
 def end_of_empty_lines(data: bytes) -> int:
@@ -94,19 +102,45 @@ def find_head_end(data: bytes, seen: int, limit: int) -> int:
     return -1
 
 
-def parse_head(data: bytes, limit: int) -> Head:
-    """Understand a request's head.
+class HeadReader:
+    """Understands the heads of one connection's requests.
 
-    @param data: the request line and the header lines, without the CRLF CRLF behind them.
+    A client sends the same headers with each of its requests, so what they say is remembered until it sends
+    others.
+
     @param limit: how many headers there may be.
-    @raise Refused: it is malformed, ambiguous, or has too many headers.
     """
-    first, *lines = data.split(b"\r\n")
-    if len(data) - len(data.translate(None, _CONTROLS)) != 2 * len(lines):
+
+    __slots__ = ("_fields", "_known", "_limit")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._known = (b"", b"")
+        self._fields: Fields | None = None
+
+    def read(self, data: bytes) -> Head:
+        """Understand a request's head.
+
+        @param data: the request line and the header lines, without the CRLF CRLF behind them.
+        @raise Refused: it is malformed, ambiguous, or has too many headers.
+        """
+        line, _, block = data.partition(b"\r\n")
+        method, target, version = _parse_request_line(line)
+        fields = self._fields
+        if fields is None or (version, block) != self._known:
+            fields = _parse_fields(block, version == b"HTTP/1.1", self._limit)
+            if len(block) <= REMEMBERED:
+                self._known, self._fields = (version, block), fields
+        return Head(method, target, version, fields)
+
+
+def _parse_fields(block: bytes, newest: bool, limit: int) -> Fields:
+    """Understand the header lines of a request of HTTP/1.1, or of 1.0."""
+    lines = block.split(b"\r\n") if block else []
+    if len(block) - len(block.translate(None, _CONTROLS)) != 2 * max(len(lines) - 1, 0):
         raise Refused(400, "the request has a control character in its head")
     if len(lines) > limit:
         raise Refused(431, "the request has too many headers")
-    method, target, version = _parse_request_line(first)
     fields = []
     framing: dict[bytes, bytes] = {}
     for line in lines:
@@ -120,7 +154,6 @@ def parse_head(data: bytes, limit: int) -> Head:
                 framing[name] += b"," + value
             elif name != b"expect":
                 raise Refused(400, f"the request has more than one {name.decode().title()} header")
-    newest = version == b"HTTP/1.1"
     host = framing.get(b"host")
     if host is None:
         if newest:
@@ -133,11 +166,9 @@ def parse_head(data: bytes, limit: int) -> Head:
     else:
         options = [option.strip(b" \t") for option in connection.lower().split(b",")]
         persistent = b"close" not in options and (newest or b"keep-alive" in options)
-    return Head(
-        method,
-        target,
-        version,
-        fields,
+    return Fields(
+        tuple(fields),
+        dict(fields),
         _body_length(framing, newest),
         persistent,
         newest and framing.get(b"expect", b"").lower() == b"100-continue",
@@ -296,7 +327,7 @@ class ChunkedBody:
             self.done = True
             return
         self._spend(len(line))
-        if _GARBAGE.search(line):
+        if line.translate(None, _CONTROLS) != line:
             raise Refused(400, "the request has a control character in its trailers")
         _parse_field(line)
 

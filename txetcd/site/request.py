@@ -8,9 +8,6 @@ harmless however late it comes.
 
 from __future__ import annotations
 
-from email.message import Message
-from email.parser import BytesParser
-from email.policy import HTTP
 from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any, AnyStr, Protocol
@@ -18,7 +15,6 @@ from urllib.parse import unquote_to_bytes
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.logger import Logger
-from twisted.python.components import Componentized
 from twisted.python.failure import Failure
 from twisted.web import http, server
 from twisted.web.error import UnsupportedMethod
@@ -26,6 +22,7 @@ from twisted.web.http_headers import Headers
 from twisted.web.resource import IResource
 
 from txetcd.site.http1 import Head
+from txetcd.site.multipart import parse_multipart
 
 _PLAIN = b"text/plain; charset=utf-8"
 _NO_BODY = frozenset([204, 304])
@@ -68,6 +65,8 @@ class Request(server.Request):
     _log = Logger()
 
     site: Any
+    # The body, as a file.
+    content: BytesIO
     # None when the answer is complete or the client gone.
     channel: Any
     prepath: list[bytes]
@@ -75,22 +74,20 @@ class Request(server.Request):
     # Where the site is mounted: part of the name of session cookies.
     sitepath: list[bytes]
     _failure: Failure | None = None
+    _bodiless = False
     _keeps_open = False
     _length: bytes | None = None
 
     def __init__(self, channel: Connection, head: Head, body: bytes) -> None:
-        Componentized.__init__(self)
+        # Twisted's own constructors would build what few requests need.
         self.channel = channel
         self.site = channel.site
         self.transport = channel.transport
         self.client = channel.peer
         self.host = channel.host
-        self.method, self.uri, self.clientproto, self._fields, _, self._persistent, _ = head
+        self.method, self.uri, self.clientproto, self._fields = head
         self.path, _, self._query = self.uri.partition(b"?")
-        self.notifications = []
-        self.cookies = []
-        self._body = body
-        self._bodiless = self.method == b"HEAD"
+        self.content = BytesIO(body)
         self._headers: dict[bytes, bytes] = {}
 
     def __repr__(self) -> str:
@@ -100,28 +97,39 @@ class Request(server.Request):
     # does not see.)
 
     @cached_property
-    def content(self) -> BytesIO:  # type: ignore[override]
-        """The body, as a file."""
-        return BytesIO(self._body)
-
-    @cached_property
     def args(self) -> dict[bytes, list[bytes]]:  # type: ignore[override]
         """The arguments of the query, replaced by those of the same name in a POSTed form."""
         args: dict[bytes, list[bytes]] = http.parse_qs(self._query, True)
-        if self.method == b"POST" and self._body:
+        body = self.content.getvalue()
+        if self.method == b"POST" and body:
             content_type = self.getHeader(b"content-type") or b""
             media_type = content_type.partition(b";")[0].strip().lower()
             if media_type == b"application/x-www-form-urlencoded":
-                args.update(http.parse_qs(self._body, True))
+                args.update(http.parse_qs(body, True))
             elif media_type == b"multipart/form-data":
-                args.update(_parse_multipart(content_type, self._body))
+                args.update(parse_multipart(content_type, body))
         return args
+
+    @cached_property
+    def notifications(self) -> list[Deferred[None]]:  # type: ignore[override]
+        """Who wants to know of the end."""
+        return []
+
+    @cached_property
+    def cookies(self) -> list[bytes]:  # type: ignore[override]
+        """The cookies of the answer."""
+        return []
+
+    @cached_property
+    def _adapterCache(self) -> dict[str, Any]:  # type: ignore[override]
+        """What `Componentized` keeps: the session, of code that has one."""
+        return {}
 
     @cached_property
     def requestHeaders(self) -> Headers:  # type: ignore[override]
         """The headers that came."""
         headers = Headers()
-        for name, value in self._fields:
+        for name, value in self._fields.lines:
             headers.addRawHeader(name, value)
         return headers
 
@@ -136,17 +144,14 @@ class Request(server.Request):
         """Give the last value of a header that came, None if it did not; str for str, bytes for bytes."""
         if isinstance(key, str) or "requestHeaders" in self.__dict__:
             return super().getHeader(key)
-        wanted = key.lower()
-        for name, value in reversed(self._fields):
-            if name == wanted:
-                return value
-        return None
+        return self._fields.last.get(key.lower())
 
     # Finding and rendering the resource.
 
     def process(self) -> None:
         """Find the resource and let it answer; what it raises is logged, and answered with 500."""
         self.prepath = []
+        self._bodiless = self.method == b"HEAD"
         if self.path == b"*":
             self.postpath = []
         else:
@@ -210,9 +215,9 @@ class Request(server.Request):
                 self.channel.abortConnection()
         else:
             self.__dict__.pop("responseHeaders", None)
+            self.__dict__.pop("cookies", None)
             self._headers = {}
             self._encoder = None
-            self.cookies = []
             self.etag = self.lastModified = None
             self.setResponseCode(http.INTERNAL_SERVER_ERROR)
             self.setHeader(b"Content-Type", _PLAIN)
@@ -228,8 +233,7 @@ class Request(server.Request):
         if "responseHeaders" in self.__dict__:
             self.responseHeaders.setRawHeaders(name, [value])
         else:
-            raw = value if isinstance(value, bytes) else value.encode("utf-8")
-            self._headers[_canonical(name)] = _one_line(raw)
+            self._headers[_canonical(name)] = value if isinstance(value, bytes) else value.encode("utf-8")
 
     @cached_property
     def responseHeaders(self) -> Headers:  # type: ignore[override]
@@ -266,8 +270,7 @@ class Request(server.Request):
         elif self._length is not None and not self._bodiless and self._length != b"%d" % self.sentLength:
             self._keeps_open = False
         self.finished = 1
-        notifications, self.notifications = self.notifications, []
-        for notification in notifications:
+        for notification in self.__dict__.pop("notifications", ()):
             notification.callback(None)
         channel.answered(self._keeps_open)
 
@@ -286,8 +289,7 @@ class Request(server.Request):
         self._disconnected = True
         self._failure = reason
         self.channel = None
-        notifications, self.notifications = self.notifications, []
-        for notification in notifications:
+        for notification in self.__dict__.pop("notifications", ()):
             notification.errback(reason)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -304,6 +306,8 @@ class Request(server.Request):
 
     def _send(self, data: bytes | None) -> None:
         """Send some of the body, behind the head if that is still to go. None: there is no body at all."""
+        if data is not None and not isinstance(data, bytes):
+            raise TypeError(f"a body is bytes, not {type(data).__name__}")
         head = b"" if self.startedWriting else self._begin(data is None)
         if data and not self._bodiless:
             self.sentLength += len(data)
@@ -317,7 +321,6 @@ class Request(server.Request):
         """Decide how the answer is framed and what becomes of the connection, and make the head."""
         fields = self._collect_headers()
         code = self.code
-        fields.pop(b"Transfer-Encoding", None)
         if code in _NO_BODY:
             self._bodiless = True
             if code == 204:
@@ -332,12 +335,12 @@ class Request(server.Request):
             and self.defaultContentType
         ):
             fields[b"Content-Type"] = self.defaultContentType
-        keeps_open = (
-            self._persistent
-            and self.channel.persistent
-            and fields.get(b"Connection", b"").lower() != b"close"
-        )
         newest = self.clientproto == b"HTTP/1.1"
+        keeps_open = (
+            self._fields.persistent
+            and self.channel.persistent
+            and (b"Connection" not in fields or fields[b"Connection"].lower() != b"close")
+        )
         if length is None and not self._bodiless:
             if newest:
                 self.chunked = 1
@@ -349,17 +352,22 @@ class Request(server.Request):
         elif not newest:
             fields[b"Connection"] = b"keep-alive"
         self._keeps_open = keeps_open
-        lines = [b"HTTP/1.1 %d %b" % (code, _one_line(self.code_message))]
-        lines += [b"%b: %b" % field for field in fields.items()]
-        lines.append(b"Date: %b\r\n\r\n" % self.site.date())
         self.startedWriting = 1
-        return b"\r\n".join(lines)
+        return b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n\r\n" % (
+            code,
+            _one_line(self.code_message),
+            b"".join([b"%b: %b\r\n" % field for field in fields.items()]),
+            self.site.date(),
+        )
 
     def _collect_headers(self) -> dict[bytes, bytes]:
         """Give the answer's headers by name; several of one name are one value, sent as several lines."""
         headers = self.__dict__.get("responseHeaders")
         if headers is None:
             fields = self._headers
+            values = b"".join(fields.values())
+            if b"\n" in values or b"\r" in values:
+                fields = {name: _one_line(value) for name, value in fields.items()}
         else:
             fields = {
                 name: (b"\r\n%b: " % name).join(values)
@@ -370,9 +378,10 @@ class Request(server.Request):
             fields.setdefault(b"Last-Modified", http.datetimeToString(self.lastModified))
         if self.etag is not None:
             fields[b"ETag"] = _one_line(self.etag)
-        if self.cookies:
+        if "cookies" in self.__dict__:
             fields[b"Set-Cookie"] = b"\r\nSet-Cookie: ".join(self.cookies)
         fields.pop(b"Date", None)
+        fields.pop(b"Transfer-Encoding", None)
         return fields
 
 
@@ -390,17 +399,3 @@ def _one_line(value: bytes) -> bytes:
     if b"\n" in value or b"\r" in value:
         return b" ".join(value.splitlines())
     return value
-
-
-def _parse_multipart(content_type: bytes, body: bytes) -> dict[bytes, list[bytes]]:
-    """Give the named parts of a multipart/form-data body; none if it is malformed."""
-    args: dict[bytes, list[bytes]] = {}
-    message = BytesParser(policy=HTTP).parsebytes(b"Content-Type: %b\r\n\r\n%b" % (content_type, body))
-    parts: Any = message.get_payload() if message.is_multipart() else []
-    for part in parts:
-        assert isinstance(part, Message)
-        name = part.get_param("name", header="content-disposition")
-        if isinstance(name, str) and name:
-            content: Any = part.get_payload(decode=True)
-            args.setdefault(name.encode("utf-8"), []).append(content)
-    return args

@@ -8,10 +8,12 @@ HTTP.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from socket import socket
 from typing import Any, cast
 
 from twisted.internet.interfaces import IConsumer, IPullProducer, IPushProducer
 from twisted.internet.protocol import Protocol
+from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
 # Bytes given to the transport at a time.
@@ -38,9 +40,13 @@ class Sender(Protocol):
         self._wrote = False
         self._producer: IPushProducer | IPullProducer | None = None
         self._pulls = False
+        # Where the transport is TCP and nothing else.
+        self._socket: socket | None = None
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
+        if isinstance(self.transport, Connection) and not self.transport.TLS:
+            self._socket = self.transport.getHandle()
 
     def write(self, data: bytes) -> None:
         """Send `data` as soon as there is room for it."""
@@ -114,10 +120,31 @@ class Sender(Protocol):
                 while size < PIECE:
                     size += len(unsent[count])
                     count += 1
-            data = b"".join(unsent[:count])
+            data = b"".join(unsent[:count]) if count > 1 else unsent[0]
             del unsent[:count]
             self._unsent_size -= len(data)
-            self.transport.write(data)
+            self._hand_over(data)
+
+    def _hand_over(self, data: bytes) -> None:
+        """Send at once what the kernel takes at once, and leave the rest to the transport.
+
+        The transport would wait for the socket to become writable first, which costs two more system calls
+        and a turn of the reactor. Long pieces are left to it, so that a long answer is sent in turns.
+        """
+        if self._socket is not None and len(data) < PIECE:
+            try:
+                sent = self._socket.send(data)
+            except OSError:
+                # Full, or broken: the transport finds out.
+                sent = 0
+            if sent == len(data):
+                return
+            data = data[sent:]
+        if self._socket is not None:
+            # Nothing goes past what the transport has: it says when it has sent that.
+            self.transport.producerPaused = True
+            self.pauseProducing()
+        self.transport.write(data)
 
     def _pull(self) -> None:
         """Ask a pull producer for more while there is room, or until it writes nothing."""
