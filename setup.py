@@ -43,6 +43,8 @@ setup(
         "service-identity",
         "cryptography>=42",
         "rpds-py>=0.13.2",
+        "ijson",
+        "tqdm",
         'tomli; python_version < "3.11"',
     ],
     extras_require={

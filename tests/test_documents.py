@@ -12,12 +12,19 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests import documents
 from tests.documents import API, CHECKOUT, HTTPS, README
 from txetcd import errors
+from txetcd.cli import COMMANDS
+from txetcd.moving.arguments import parsers
 from txetcd.settings import foreign, options
 
 OPTIONS = {name: option for option in options.TABLE for name in (option.name, *option.aliases)}
 
 # Options of other programs that the text names: curl's, openssl's and twistd's.
 FOREIGN = frozenset("--cacert --cert --cert-type --key -days -k -newkey --logfile --syslog".split())
+
+# Those of the commands beside the server.
+MOVING = frozenset(
+    option for parser in parsers().values() for action in parser._actions for option in action.option_strings
+)
 
 # The error that a client of this server never gets: a stop ends watches otherwise.
 UNUSED = frozenset([errors.WATCHER_CLEARED])
@@ -35,7 +42,7 @@ def command_lines(path: Path) -> Iterator[str]:
     for line in "\n".join(blocks).splitlines():
         yield from (part for part in line.split(" && ") if re.search(r"(^|[ /])txetcd ", part))
     for code in inline_code(path):
-        if code.startswith(("txetcd ", "twistd ")):
+        if code.startswith(("txetcd ", "twistd ")) and code.removeprefix("txetcd ") not in COMMANDS:
             yield code
 
 
@@ -74,7 +81,7 @@ class OptionTests(SynchronousTestCase):
         for path in documents.documents():
             for code in inline_code(path):
                 for word in code.split() if code.startswith("-") else ():
-                    if not word.startswith("-") or word in FOREIGN:
+                    if not word.startswith("-") or word in FOREIGN | MOVING:
                         continue
                     name = word.lstrip("-").partition("=")[0]
                     # Etcd's own, which the text names to say what becomes of them.
@@ -88,8 +95,11 @@ class OptionTests(SynchronousTestCase):
             for line in command_lines(path):
                 words = shlex.split(line)
                 rest = words[[word.rpartition("/")[2] for word in words].index("txetcd") + 1 :]
-                given = options.parse_arguments(rest)
-                self.assertEqual(given.warnings, [], f"{path.name}: {line}")
+                if rest[:1] and rest[0] in COMMANDS:
+                    parsers()[rest[0]].parse_args(rest[1 : rest.index(">")] if ">" in rest else rest[1:])
+                else:
+                    given = options.parse_arguments(rest)
+                    self.assertEqual(given.warnings, [], f"{path.name}: {line}")
                 found += 1
         self.assertGreater(found, 6)
 
