@@ -1,0 +1,90 @@
+"""The long run: C{python -m tests.cluster --seconds 120 --faults kill-leader,cut,stall --seed 7}."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from twisted.internet.defer import Deferred
+from twisted.internet.task import react
+from twisted.internet.threads import deferToThread
+
+from tests.cluster.nemesis import FAULTS
+from tests.cluster.workload import Plan, Report, run
+from tests.cluster.worlds import EngineWorld, EtcdWorld, SQLiteWorld, World
+
+_WORLDS: dict[str, Callable[[Any, Path], World]] = {
+    "engine": EngineWorld,
+    "sqlite": SQLiteWorld,
+    "etcd": EtcdWorld,
+}
+
+
+def main(reactor: Any, *arguments: str) -> Deferred[None]:
+    """Run clients against a world for a while, and say what was wrong with what they saw."""
+    parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
+    parser.add_argument("--seconds", type=float, default=120, help="how long (default %(default)s)")
+    parser.add_argument("--faults", default=",".join(FAULTS), help="what goes wrong (default %(default)s)")
+    parser.add_argument("--lasting", type=float, default=2, help="seconds of a fault (default %(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="what decides about everything (default: any)")
+    parser.add_argument("--clients", type=int, default=6, help="how many (default %(default)s)")
+    parser.add_argument(
+        "--world",
+        choices=_WORLDS,
+        default="engine",
+        help="gateways on a cluster, one server on a file, or a real etcd (default %(default)s)",
+    )
+    options = parser.parse_args(arguments)
+    faults = tuple(filter(None, options.faults.split(",")))
+    if unknown := set(faults) - set(FAULTS):
+        parser.error(f"--faults: {', '.join(sorted(unknown))}: choose from {', '.join(FAULTS)}")
+    seed = random.randrange(2**32) if options.seed is None else options.seed
+    plan = Plan(options.seconds, faults, seed, options.clients, lasting=options.lasting)
+    _say(f"seed {seed}")
+    return Deferred.fromCoroutine(_run(reactor, _WORLDS[options.world], plan))
+
+
+async def _run(reactor: Any, make: Callable[[Any, Path], World], plan: Plan) -> None:
+    stop = threading.Event()
+    over: Deferred[None] = Deferred()
+
+    def interrupted() -> Deferred[None]:
+        """Cut the run short; the links need the reactor until all is over."""
+        stop.set()
+        return over
+
+    reactor.addSystemEventTrigger("before", "shutdown", interrupted)
+    try:
+        with TemporaryDirectory() as directory:
+            report = await _start_and_run(make(reactor, Path(directory)), plan, stop)
+    finally:
+        over.callback(None)
+    _say(str(report))
+    if report.breaches:
+        raise SystemExit(1)
+
+
+async def _start_and_run(world: World, plan: Plan, stop: threading.Event) -> Report:
+    def work() -> Report:
+        world.start()
+        return run(world, plan, stop, lambda fault: _say(f"  {fault}"))
+
+    try:
+        return await deferToThread(work)
+    finally:
+        await world.close()
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    react(main, sys.argv[1:])
