@@ -301,7 +301,9 @@ class AnswerTests:
         self.assertEqual(ticker.said[-1:], ["pause"])
         while talk.transport.unsent:
             talk.transport.read()
-            self.assertEqual("resume" in ticker.said, not talk.transport.unsent)
+            if "resume" in ticker.said:
+                # There is room, if not for all.
+                self.assertLess(len(talk.transport.unsent), 65_536)
         self.assertEqual(ticker.said[-1:], ["resume"])
         talk.disconnect()
         self.assertEqual(ticker.said[-1:], ["stop"])

@@ -181,11 +181,10 @@ class Channel(Sender):
         self._head = self._body = None
         self._drop_output()
         self.stopProducing()
-        request = self._request
+        request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
-            self._tell()
-            self._request = None
+            self._tell(request)
         self.site.gone(self)
 
     # What requests ask for.
@@ -204,9 +203,9 @@ class Channel(Sender):
 
     def answered(self, keeps_open: bool) -> None:
         """The answer is complete: it is the next request's turn, or the end of the connection."""
-        if self._observers:
-            self._tell()
-        self._request = None
+        request, self._request = self._request, None
+        if self._observers and request is not None:
+            self._tell(request)
         self._producer = None
         if keeps_open and self.persistent:
             self._moved()
@@ -357,12 +356,11 @@ class Channel(Sender):
             observer.refused(self.peer, refusal.status)
         self.loseConnection()
 
-    def _tell(self) -> None:
-        """Tell those who observe how the present request ended."""
-        request = self._request
-        if request is not None:
-            for observer in self._observers:
-                observer.answered(request, self._began)
+    def _tell(self, request: Request) -> None:
+        """Tell those who observe how a request ended."""
+        began = self._began
+        for observer in self._observers:
+            observer.answered(request, began)
 
     # Pace, and the end.
 

@@ -8,6 +8,7 @@ harmless however late it comes.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any, AnyStr, Protocol
@@ -23,6 +24,7 @@ from twisted.web.resource import IResource
 
 from txetcd.site.http1 import Head
 from txetcd.site.multipart import parse_multipart
+from txetcd.site.sending import PIECE
 
 _PLAIN = b"text/plain; charset=utf-8"
 _NO_BODY = frozenset([204, 304])
@@ -39,6 +41,9 @@ class Connection(Protocol):
 
     def write(self, data: bytes) -> None:
         """Send some bytes."""
+
+    def writeSequence(self, pieces: Iterable[bytes]) -> None:
+        """Send some bytes, piece by piece."""
 
     def answered(self, keeps_open: bool) -> None:
         """The answer is complete; the connection can stay open for another request, or cannot."""
@@ -313,7 +318,11 @@ class Request(server.Request):
             self.sentLength += len(data)
             if self.chunked:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
-            self.channel.write(head + data)
+            if len(data) <= PIECE:
+                self.channel.write(head + data)
+            else:
+                # Without a copy of all that.
+                self.channel.writeSequence((head, data))
         elif head:
             self.channel.write(head)
 

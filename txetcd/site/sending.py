@@ -18,6 +18,8 @@ from zope.interface import implementer
 
 # Bytes given to the transport at a time.
 PIECE = 65_536
+# Bytes sent in one go, before others have their turn.
+BURST = 1_048_576
 
 
 @implementer(IConsumer, IPushProducer)
@@ -51,17 +53,24 @@ class Sender(Protocol):
     def write(self, data: bytes) -> None:
         """Send `data` as soon as there is room for it."""
         self._wrote = True
-        if len(data) <= PIECE:
-            self._unsent.append(data)
-        else:
-            self._unsent.extend(data[at : at + PIECE] for at in range(0, len(data), PIECE))
-        self._unsent_size += len(data)
+        self._collect(data)
         if not self._corked:
             self._flush()
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         """Send `pieces` one behind the other."""
-        self.write(b"".join(pieces))
+        self._wrote = True
+        for data in pieces:
+            self._collect(data)
+        if not self._corked:
+            self._flush()
+
+    def _collect(self, data: bytes) -> None:
+        if len(data) <= PIECE:
+            self._unsent.append(data)
+        else:
+            self._unsent.extend(data[at : at + PIECE] for at in range(0, len(data), PIECE))
+        self._unsent_size += len(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
         """Take output from `producer` at the pace of the peer.
@@ -113,6 +122,7 @@ class Sender(Protocol):
 
     def _flush(self) -> None:
         unsent = self._unsent
+        burst = BURST if self._socket is not None else 0
         while unsent and not self._blocked:
             count = len(unsent)
             if self._unsent_size > PIECE:
@@ -123,23 +133,27 @@ class Sender(Protocol):
             data = b"".join(unsent[:count]) if count > 1 else unsent[0]
             del unsent[:count]
             self._unsent_size -= len(data)
-            self._hand_over(data)
+            burst -= len(data)
+            if burst > 0:
+                data = self._send_at_once(data)
+            if data:
+                self._hand_over(data)
 
-    def _hand_over(self, data: bytes) -> None:
-        """Send at once what the kernel takes at once, and leave the rest to the transport.
+    def _send_at_once(self, data: bytes) -> bytes:
+        """Send what the kernel takes, and return the rest.
 
         The transport would wait for the socket to become writable first, which costs two more system calls
-        and a turn of the reactor. Long pieces are left to it, so that a long answer is sent in turns.
+        and a turn of the reactor.
         """
-        if self._socket is not None and len(data) < PIECE:
-            try:
-                sent = self._socket.send(data)
-            except OSError:
-                # Full, or broken: the transport finds out.
-                sent = 0
-            if sent == len(data):
-                return
-            data = data[sent:]
+        assert self._socket is not None
+        try:
+            return data[self._socket.send(data) :]
+        except OSError:
+            # Full, or broken: the transport finds out.
+            return data
+
+    def _hand_over(self, data: bytes) -> None:
+        """Leave `data` to the transport."""
         if self._socket is not None:
             # Nothing goes past what the transport has: it says when it has sent that.
             self.transport.producerPaused = True
