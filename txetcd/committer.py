@@ -26,6 +26,17 @@ Outcome = Event | Auth | RefusedError | None
 for an expiry that found nothing to do."""
 
 
+Answer = Callable[[Outcome], None]
+"""Is told what a command came to."""
+
+
+def _fire(done: Deferred[Outcome], outcome: Outcome) -> None:
+    if isinstance(outcome, RefusedError):
+        done.errback(outcome)
+    else:
+        done.callback(outcome)
+
+
 class Committer:
     """Gathers commands into batches, one in flight at a time, and answers those who wait for them.
 
@@ -44,10 +55,10 @@ class Committer:
         # In a shared journal this tells our batches from others', and from those of our earlier runs.
         self._origin = secrets.token_hex(8)
         self._number = 0
-        self._pending: list[tuple[AnyCommand, Deferred[Outcome]]] = []
+        self._pending: list[tuple[AnyCommand, Answer]] = []
         self._flush_call: IDelayedCall | None = None
         self._in_flight: Deferred[None] | None = None
-        self._waiting: dict[int, list[Deferred[Outcome]]] = {}
+        self._waiting: dict[int, list[Answer]] = {}
         self._began = 0.0
 
     def unfinished(self) -> int:
@@ -59,14 +70,21 @@ class Committer:
 
         @return: fires with its outcome, or fails with the error that it was refused with.
         """
-        answer: Deferred[Outcome] = Deferred()
+        done: Deferred[Outcome] = Deferred()
+        self.submit(command, lambda outcome: _fire(done, outcome))
+        return done
+
+    def submit(self, command: AnyCommand, answer: Answer) -> None:
+        """Put a command in order, without the cost of a Deferred.
+
+        @param answer: is called with the outcome, and must not raise anything.
+        """
         self._pending.append((command, answer))
         if self._in_flight is None and self._flush_call is None:
             # Not at once: the other writes of this turn of the reactor come along in the same commit.
             self._flush_call = self._reactor.callLater(0, self._flush)
-        return answer
 
-    def waiting_for(self, batch: Batch) -> list[Deferred[Outcome]]:
+    def waiting_for(self, batch: Batch) -> list[Answer]:
         """Those who wait for a batch that the journal has delivered, one for each of its commands.
 
         Nobody does when it is not ours, or was given up.
@@ -126,4 +144,4 @@ class Committer:
             "{count} writes could not be made durable: {reason}", count=len(batch.commands), reason=reason
         )
         for answer in self.waiting_for(batch):
-            answer.errback(self._refusal(reason))
+            answer(self._refusal(reason))
