@@ -137,7 +137,12 @@ def random_change(rng: random.Random) -> AuthCommand:
 
 
 class JournalTests(TestCase):
-    """The contract.  Subclasses say how a journal is made."""
+    """The contract.  Subclasses say how a journal is made.
+
+    @cvar long_value: as long as a value may be expected to be.
+    """
+
+    long_value = "\u20acx" * 500_000
 
     def make_journal(self, place: str = "one") -> Journal:
         """A journal that is not open; for the same place, one that opens what the one before it has kept."""
@@ -244,7 +249,7 @@ class JournalTests(TestCase):
         commands = (
             put("/" + BINARY, BINARY, LATE),
             put("/a/\udcff", ""),
-            put("/long", "\u20acx" * 500_000),
+            put("/long", self.long_value),
             put("/d" * 1000, "deep"),
             Set("/dir", "", True, LATE, False, START),
             put("/a b/%?#\n'\"\\", "'; DROP TABLE node; --"),

@@ -13,7 +13,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txetcd.errors import EtcdError
 from txetcd.events import Event
-from txetcd.journal import Batch, Deliver, Journal, JournalError, Recovered
+from txetcd.journal import Batch, Deliver, Journal, JournalError, Recovered, StartAnew
 from txetcd.journal.memory import MemoryJournal
 from txetcd.store import Store
 from txetcd.tree import SECOND, File, Node
@@ -39,8 +39,8 @@ class HeldJournal(MemoryJournal):
         self.broken = ""
         self._answer: Deferred[None] = Deferred()
 
-    def load(self, deliver: Deliver) -> Deferred[Recovered]:
-        return fail(JournalError(self.broken)) if self.broken else super().load(deliver)
+    def load(self, deliver: Deliver, start_anew: StartAnew | None = None) -> Deferred[Recovered]:
+        return fail(JournalError(self.broken)) if self.broken else super().load(deliver, start_anew)
 
     def append(self, batch: Batch) -> Deferred[None]:
         assert not self.held, "one at a time"

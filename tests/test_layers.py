@@ -20,11 +20,12 @@ LAYERS = """
     events
     commands
     query
-    changes dismantler expiry stats watchers
+    census changes dismantler expiry stats watchers
     journal
     journal.writer
     journal.*
-    journal.etcd.address journal.etcd.task journal.etcd.wire
+    engine
+    journal.etcd.task journal.etcd.wire
     journal.etcd.answers journal.etcd.rows
     journal.etcd.client
     journal.etcd.session
@@ -42,10 +43,13 @@ LAYERS = """
     peer
     resources
     resources.endpoint resources.gzipped resources.listings
+    resources.metrics
     resources.late
     resources.guard
     resources.auth resources.keys resources.members
     resources.status
+    dashboard
+    dashboard.resource
     resources.api
     site.http1 site.multipart site.sending
     site.request
@@ -66,6 +70,9 @@ LAYERS = """
     settings.foreign settings.values
     settings.options
     settings
+    notify observing observing.lines
+    observing.files observing.requests
+    observing.logs observing.metrics
     server
     __init__
     tap
@@ -90,7 +97,8 @@ LAYERS = """
 # The semantics of v2, what the operator can say, what certificates are: functions of their arguments alone.
 CORE = frozenset(
     "jsontext errors auth tree auth_commands auth_query events commands query"
-    " journal.etcd.address journal.etcd.wire"
+    " census observing.lines"
+    " engine journal.etcd.wire"
     " tls.policy tls.revocation tls.rules settings settings.foreign settings.values settings.options"
     " ca ca.names ca.certificates ca.diagnosis".split()
 )

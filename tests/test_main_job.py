@@ -22,6 +22,7 @@ from twisted.trial.unittest import TestCase
 from tests import documents
 from tests.certificates import CLIENT, LOOPBACK, SERVER, Authority, pem
 from tests.e2e import CONSOLE_SCRIPT, TIMEOUT, TWISTD, EndToEndCase, ServerProcess, free_port
+import txetcd
 from txetcd import SQLiteJournal, Store
 from txetcd.store import CHECKPOINT_COMMANDS
 
@@ -179,9 +180,10 @@ class StartTests(EndToEndCase):
         server.wait_for("Clients need")
         told = f"https://127.0.0.1:{server.port}"
         for line in (
-            f"txetcd machine0: {self.data_dir} at index 1; clients are told {told}\n",
+            f"txetcd {txetcd.__version__} machine0: 0 keys at index 1, kept by sqlite in {self.data_dir}; "
+            f"clients are told {told}\n",
             f"Serving on https://127.0.0.1:{port}\n",
-            f"Clients need a certificate of a CA in {fixtures / 'ca.crt'}\n",
+            f"Clients need a certificate of a CA in {fixtures / 'ca.crt'}: CN=",
         ):
             self.assertIn(line, server.output)
         self.assertRegex(server.output, r"Certificate CN=127\.0\.0\.1,O=txetcd, valid until 2069-01-01 ")

@@ -9,6 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 
 from txetcd.settings import Address, Settings, build, foreign, options
 from txetcd.settings.options import SettingsError, parse_arguments, parse_environment, parse_file
+from txetcd.settings.values import MAIN_LOG
 from txetcd.tls.policy import SUITES, Policy
 
 HERE = Path("/somewhere")
@@ -55,12 +56,16 @@ class DefaultsTests(SettingsCase):
                 policy=Policy(),
                 handshake_timeout=10.0,
                 cors=(),
+                dashboard=True,
                 max_request_bytes=1_572_864,
                 max_header_bytes=65_536,
                 max_headers=100,
                 max_connections=10_000,
                 idle_timeout=60.0,
                 history_size=1000,
+                access_log=None,
+                audit_log=None,
+                log_format="text",
                 warnings=(),
             ),
         )
@@ -446,6 +451,13 @@ class TLSTests(SettingsCase):
         self.assert_refused("https:// needs a certificate", "--listen-metrics-urls=https://127.0.0.1:1")
         self.assert_refused("choose another port", "--listen-metrics-urls=http://127.0.0.1:4001")
 
+    def test_logs(self) -> None:
+        made = settings("--access-log=-", "--audit-log=audit.log", "--log-format=json")
+        self.assertEqual((made.access_log, made.audit_log), (MAIN_LOG, HERE / "audit.log"))
+        self.assertEqual(made.log_format, "json")
+        self.assertEqual(settings("--data-dir=-").data_dir, HERE / "-")
+        self.assert_refused("--log-format console: must be text or json", "--log-format=console")
+
 
 class ForeignTests(SettingsCase):
     """etcd's other options."""
@@ -500,4 +512,5 @@ SAMPLES = {
     "tls-min-version": "TLS1.3",
     "client-cert-allowed-hostname": "a.example.org",
     "cipher-suites": "TLS_AES_128_GCM_SHA256",
+    "log-format": "json",
 }

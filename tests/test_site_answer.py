@@ -26,6 +26,7 @@ class AnswerTests:
     assertIn: Any
     assertTrue: Any
     assertFalse: Any
+    assertLess: Any
     assertNoResult: Any
     successResultOf: Any
     failureResultOf: Any

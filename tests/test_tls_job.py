@@ -182,7 +182,7 @@ class ProbeTests(TLSJobCase):
     def test_metrics_urls(self) -> None:
         plain, secure = free_port(), free_port()
         server = self.serve(f"--listen-metrics-urls=http://127.0.0.1:{plain},https://127.0.0.1:{secure}")
-        server.wait_for(f"Serving /health alone on https://127.0.0.1:{secure}")
+        server.wait_for(f"Serving /health and /metrics alone on https://127.0.0.1:{secure}")
         probe = Client(plain)
         self.addCleanup(probe.close)
         answer = probe.request("GET", "/health")

@@ -19,7 +19,6 @@ from txetcd.stats import CommitStats
 
 # A batch is bounded so that neither its commit nor its evaluation takes long.
 BATCH_COMMANDS = 512
-BATCH_CHARACTERS = 4 * 1024 * 1024
 
 Outcome = Event | Auth | RefusedError | None
 """What a command came to: its event, the users and roles after a change of those, or why it was refused; None
@@ -110,10 +109,10 @@ class Committer:
         self._flush_call = None
         count = size = 0
         for command, _ in self._pending[:BATCH_COMMANDS]:
-            count += 1
             size += characters(command)
-            if size > BATCH_CHARACTERS:
+            if count and size > self._journal.batch_characters:
                 break
+            count += 1
         taken, self._pending = self._pending[:count], self._pending[count:]
         self._number += 1
         batch = Batch(self._origin, self._number, tuple(command for command, _ in taken))
@@ -123,7 +122,7 @@ class Committer:
         self._in_flight = flushed
         self._began = self._reactor.seconds()
         appending = self._journal.append(batch)
-        appending.addCallbacks(self._durable, self._failed, (batch,), None, (batch,))
+        appending.addCallbacks(self._durable, self._failed, callbackArgs=(batch,), errbackArgs=(batch,))
         appending.addCallback(self._flushed, flushed)
 
     def _durable(self, _: None, batch: Batch) -> None:

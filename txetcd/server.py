@@ -6,10 +6,12 @@ no more, begin no more requests, end watches, finish writes, close the journal, 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
+from cryptography import x509
 from twisted.application.service import Service
 from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
@@ -26,16 +28,26 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd import errors, tls
+from txetcd.engine import Engine
 from txetcd.errors import EtcdError
+from txetcd.journal import Journal
+from txetcd.journal.etcd import EtcdJournal
 from txetcd.journal.sqlite import SQLiteJournal
+from txetcd.notify import READY, STOPPING, Notify, reloading
+from txetcd.observing.lines import FORMATS
+from txetcd.observing.logs import Logs
+from txetcd.observing.metrics import Sources, exposition
+from txetcd.observing.requests import RequestCounts
 from txetcd.resources.api import API
 from txetcd.resources.endpoint import JSON, Directory
+from txetcd.resources.metrics import Metrics
 from txetcd.resources.status import Health
 from txetcd.settings import Address, Settings
-from txetcd.site import Limits, Refusal, Site, plain_refusal
+from txetcd.site import Limits, Observer, Refusal, Site, plain_refusal
 from txetcd.store import Store
 from txetcd.tls.endpoints import server_endpoint, tcp_endpoint_description
 from txetcd.tls.keeper import Keeper
+from txetcd.tls.refusals import name as name_text
 
 # Seconds that connections have to take their last answers when the server stops.
 GRACE = 2.0
@@ -54,22 +66,33 @@ class Server(Service):
 
     @param reactor: a real one: with sockets, threads and time.
     @param settings: what the operator said.
+    @param version: of txetcd, for logs and metrics.
+    @param notify: tells the service manager that the server serves, or stops.
+    @ivar failed: is told when it turns out after `startService` that the server cannot start: an engine
+        answers when it answers.
     @ivar store: the store that it serves.
     @ivar keeper: has the certificates, if there are any, and the figures of TLS.
     """
 
     log = Logger()
 
-    def __init__(self, reactor: IServerReactor, settings: Settings) -> None:
+    def __init__(
+        self, reactor: IServerReactor, settings: Settings, version: str, notify: Notify = lambda _: None
+    ) -> None:
+        self.failed: Callable[[StartError], object] = lambda error: self.log.critical("{error}", error=error)
         self._settings = settings
-        self._journal = SQLiteJournal(reactor, settings.data_dir, fresh=settings.force)
-        self.store = Store(self._journal, reactor, history_size=settings.history_size)
+        self._version = version
+        self._notify = notify
+        self.store = Store(journal(reactor, settings), reactor, history_size=settings.history_size)
+        self._logs = Logs(settings.access_log, settings.audit_log, FORMATS[settings.log_format], reactor)
         api = API(
             self.store,
             name=settings.name,
             client_urls=settings.advertise_client_urls,
             cors=settings.cors,
             max_body=settings.max_request_bytes,
+            audit=self._logs.audit,
+            dashboard=settings.dashboard,
         )
         limits = Limits(
             body=settings.max_request_bytes,
@@ -79,14 +102,33 @@ class Server(Service):
             idle=settings.idle_timeout,
         )
         self.keeper = keeper(reactor, settings)
-        health = Directory()
-        health.putChild(b"health", Health(self.store))
-        self._site = Site(api, reactor, limits, refuse)
-        self._probed = Site(health, reactor, limits)
+        requests = RequestCounts()
+        observers: list[Observer] = [requests]
+        if self._logs.access is not None:
+            observers.append(self._logs.access)
+        self._site = Site(api, reactor, limits, refuse, observers)
+        figures = Metrics(exposition(self._sources(requests)))
+        api.putChild(b"metrics", figures)
+        probed = Directory()
+        probed.putChild(b"health", Health(self.store))
+        probed.putChild(b"metrics", figures)
+        self._probed = Site(probed, reactor, limits)
         self._endpoints = dict(endpoints(reactor, settings, self.keeper))
         self._metrics = dict(metrics_endpoints(reactor, settings, self.keeper))
         self._ports: list[IListeningPort] = []
         self._serving = False
+
+    def _sources(self, requests: RequestCounts) -> Sources:
+        return Sources(
+            version=self._version,
+            name=self._settings.name,
+            engine="sqlite" if self._settings.engine is None else "etcd",
+            requests=requests,
+            connections=lambda: self._site.connections,
+            store=self.store,
+            keeper=self.keeper,
+            files=self._logs.files,
+        )
 
     def privilegedStartService(self) -> None:
         """Bind the ports, while there may be the right to; nobody is accepted yet.
@@ -113,66 +155,131 @@ class Server(Service):
             port.stopReading()
 
     def startService(self) -> None:
-        """Open the store and begin to serve.
+        """Open the logs and the store, and begin to serve.
 
-        @raise StartError: when the data directory cannot be used.
+        @raise StartError: when a log or the data directory cannot be used.
         """
         super().startService()
-        failures: list[Failure] = []
+        for name, file in self._logs.files.items():
+            try:
+                file.open()
+            except OSError as error:
+                remedy = "name a file that can be written to"
+                raise StartError(f"--{name}-log {file.path}: {error.strerror}; {remedy}") from None
+        failures: list[StartError] = []
+        late = False
+
+        def failed(failure: Failure) -> None:
+            where = "--data-dir" if self._settings.engine is None else "--engine"
+            error = StartError(f"{where} {failure.getErrorMessage()}")
+            if late:
+                self.failed(error)
+            else:
+                failures.append(error)
+
         self.store.startService()
-        self.store.ready().addCallback(self._serve).addErrback(failures.append)
+        self.store.ready().addCallback(self._serve).addErrback(failed)
         if failures:
-            raise StartError(f"--data-dir {failures[0].getErrorMessage()}")
+            raise failures[0]
+        late = True
 
     def _serve(self, _: None) -> None:
         self._serving = True
         for port in self._ports:
             if isinstance(port, FileDescriptor):
                 port.startReading()
-        settings = self._settings
+        self._say_what_is_served()
+        self._notify(READY)
+
+    def _say_what_is_served(self) -> None:
+        settings, figures = self._settings, self.store.figures()
         if settings.force:
             self.log.warn(
                 "--force: the data in {directory} have been removed", directory=str(settings.data_dir)
             )
         self.log.info(
-            "txetcd {name}: {directory} at index {index}; clients are told {urls}",
+            "txetcd {version} {name}: {keys} keys at index {index}, kept in {place}; clients are told {urls}",
+            version=self._version,
             name=settings.name,
-            directory=str(settings.data_dir),
-            index=self.store.tree.index,
+            keys=figures.keys,
+            index=figures.index,
+            place=_place(settings),
             urls=", ".join(settings.advertise_client_urls),
         )
         for where in self._endpoints:
             self.log.info("Serving on {where}", where=where)
         for where in self._metrics:
-            self.log.info("Serving /health alone on {where}", where=where)
-        if self.keeper is not None:
-            certificate = self.keeper.material.chain[0]
-            self.log.info(
-                "Certificate {subject}, valid until {until}",
-                subject=certificate.subject.rfc4514_string(),
-                until=certificate.not_valid_after_utc,
-            )
+            self.log.info("Serving /health and /metrics alone on {where}", where=where)
+        if self.keeper is None:
+            return
+        certificate = self.keeper.material.chain[0]
+        self.log.info(
+            "Certificate {subject}, valid until {until}, of {file}",
+            subject=name_text(certificate.subject),
+            until=certificate.not_valid_after_utc,
+            file=str(settings.cert_file),
+        )
         if settings.ca_file is not None:
-            self.log.info("Clients need a certificate of a CA in {ca_file}", ca_file=str(settings.ca_file))
+            self.log.info(
+                "Clients need a certificate of a CA in {ca_file}: {subjects}",
+                ca_file=str(settings.ca_file),
+                subjects=_named(self.keeper.material.authorities),
+            )
 
     def reload(self) -> None:
         """Read the certificates again, if there are any."""
+        self._notify(reloading())
         if self.keeper is None:
             self.log.info("There are no certificates to read again")
         else:
             self.keeper.reload()
+        self._notify(READY)
 
     def stopService(self) -> Deferred[None]:
         """Stop in order; fires when all data are safe and all connections gone."""
         super().stopService()
+        self._notify(STOPPING)
         self._serving = False
         ports, self._ports = self._ports, []
         closing: list[Deferred[Any]] = [maybeDeferred(port.stopListening) for port in ports]
         closing += [site.shutdown(GRACE) for site in (self._site, self._probed)]
         closing.append(self.store.stopService())
-        return gatherResults(closing, consumeErrors=True).addCallbacks(
-            lambda _: None, lambda failure: self.log.failure("While stopping", failure)
-        )
+        stopping: Deferred[Any] = gatherResults(closing, consumeErrors=True)
+        stopping.addErrback(lambda failure: self.log.failure("While stopping", failure))
+        return stopping.addCallback(lambda _: self._logs.close())
+
+
+def journal(reactor: IServerReactor, settings: Settings) -> Journal:
+    """What keeps the store.
+
+    @raise TLSError: when an engine's files do not work.
+    @raise StartError: when the file with its user cannot be read.
+    """
+    if settings.engine is None:
+        return SQLiteJournal(reactor, settings.data_dir, fresh=settings.force)
+    return EtcdJournal(reactor, _with_user(settings), timeout=settings.engine_timeout)
+
+
+def _with_user(settings: Settings) -> Engine:
+    engine, file = settings.engine, settings.engine_user_file
+    assert engine is not None
+    if file is None:
+        return engine
+    label, remedy = f"--engine-user-file {file}", "write NAME:PASSWORD on its first line"
+    try:
+        user, colon, password = file.read_text("utf-8").partition("\n")[0].partition(":")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
+        raise StartError(f"{label}: {reason}; {remedy}") from None
+    if not user or not colon:
+        raise StartError(f"{label}: has no user and password in it; {remedy}")
+    return replace(engine, user=user, password=password)
+
+
+def _place(settings: Settings) -> str:
+    """Where the keys are kept, for the log."""
+    engine = settings.engine
+    return str(settings.data_dir) if engine is None else f"{','.join(engine.endpoints)}{engine.prefix}"
 
 
 def keeper(reactor: IServerReactor, settings: Settings) -> Keeper | None:
@@ -226,6 +333,13 @@ def _from_string(reactor: IServerReactor, description: str) -> IStreamServerEndp
 def _url(address: Address) -> str:
     host = f"[{address.host}]" if ":" in address.host else address.host
     return f"http{'s' if address.tls else ''}://{host}:{address.port}"
+
+
+def _named(authorities: Sequence[x509.Certificate]) -> str:
+    """CAs in words, the first few of them."""
+    words = [f"{name_text(each.subject)}, valid until {each.not_valid_after_utc}" for each in authorities[:3]]
+    more = len(authorities) - len(words)
+    return "; ".join([*words, f"{more} more"] if more else words)
 
 
 def _cannot_listen(where: str, failure: Failure) -> str:

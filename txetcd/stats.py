@@ -1,4 +1,4 @@
-"""What a store counts: what it was asked for, as `/v2/stats/store` shows it, its commits, and all its figures.
+"""What a store counts: what it was asked for, as `/v2/stats/store` shows it, and its commits.
 
 Counting is a few additions to plain numbers; what becomes of the numbers is for whoever shows them.
 """

@@ -109,7 +109,7 @@ class Store(Service):
         """Open the journal, replay what it holds, and let expire what ran out meanwhile; see `ready`."""
         super().startService()
         self._failure = None
-        loading = self._journal.load(self._deliver)
+        loading = self._journal.load(self._deliver, self._start_anew)
         loading.addCallback(self._recover)
         loading.addCallbacks(self._started, self._not_started)
 
@@ -142,6 +142,22 @@ class Store(Service):
             deferred.errback(failure)
 
     def _recover(self, recovered: Recovered) -> Deferred[None]:
+        self._take_in(recovered)
+        self.stats = StoreStats()
+        # Nobody is to see what ran out while the store was down.
+        return self._expirer.remove_overdue()
+
+    def _start_anew(self, recovered: Recovered) -> None:
+        """Go on from what the journal has; what happened since the last batch cannot all be told any more."""
+        watchers = self._watchers.clear()
+        self._history = History(self._history_size)
+        self._changes = Changes()
+        self._checkpointing = False
+        self._take_in(recovered)
+        for watcher in watchers:
+            self._tell(watcher.cleared)
+
+    def _take_in(self, recovered: Recovered) -> None:
         self.cluster_id = recovered.cluster_id
         self._tree = recovered.tree
         self._checkpoint_index = recovered.tree.index
@@ -152,9 +168,6 @@ class Store(Service):
         self._census.load(recovered.tree)
         for position, batch in recovered.log:
             self._deliver(position, batch)
-        self.stats = StoreStats()
-        # Nobody is to see what ran out while the store was down.
-        return self._expirer.remove_overdue()
 
     def stopService(self) -> Deferred[None]:
         """Take no more writes, end all watches, finish what is pending and close the journal."""

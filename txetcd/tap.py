@@ -6,6 +6,7 @@ Whatever the operator got wrong ends the process with one line on stderr and sta
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import os
 import signal
@@ -23,6 +24,8 @@ from twisted.python import usage
 
 from txetcd import __version__, tls
 from txetcd.collector import settle
+from txetcd.journal.etcd.credentials import Credentials
+from txetcd.notify import notifier
 from txetcd.server import IServerReactor, Server, StartError
 from txetcd.settings import Settings, build, options
 from txetcd.settings.options import Given, SettingsError
@@ -97,9 +100,17 @@ def check(settings: Settings) -> None:
         except tls.TLSError as error:
             raise SettingsError(f"--listen: {error}") from None
         except Exception as error:
+            if endpoint.startswith("systemd:") and isinstance(error, LookupError):
+                raise SettingsError(
+                    f"--listen {endpoint}: systemd has handed over no such socket; start the socket unit that "
+                    "goes with this service"
+                ) from None
             reason = " ".join(str(error).split())
             raise SettingsError(f"--listen {endpoint}: is no endpoint that Twisted knows: {reason}") from None
-    _check_data_dir(settings.data_dir)
+    if settings.engine is None:
+        _check_data_dir(settings.data_dir)
+    else:
+        Credentials(settings.engine)
 
 
 def _check_data_dir(data_dir: Path) -> None:
@@ -118,8 +129,10 @@ def makeService(config: Options) -> Service:
 
     for warning in config.settings.warnings:
         log.warn("{warning}", warning=warning)
-    server = Server(cast(IServerReactor, reactor), config.settings)
-    return Starter(cast(IServerReactor, reactor), server, config.parent or {}, server.reload)
+    server = Server(cast(IServerReactor, reactor), config.settings, __version__, notifier(os.environ))
+    starter = Starter(cast(IServerReactor, reactor), server, config.parent or {}, server.reload)
+    server.failed = starter.give_up
+    return starter
 
 
 class Starter(Service):
@@ -164,6 +177,14 @@ class Starter(Service):
         settle()
         self._tell("")
         super().startService()
+
+    def give_up(self, error: StartError) -> None:
+        """End the process: what was started cannot serve after all."""
+        log.critical("{error}", error=error)
+        _tell_stderr(f"txetcd: {error}\n")
+        # twistd knows no other end than a good one, or a signal.
+        atexit.register(os._exit, 1)
+        self._reactor.stop()
 
     def stopService(self) -> object:
         """Stop the server; a Deferred fires when it has stopped."""

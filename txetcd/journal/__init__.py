@@ -23,6 +23,10 @@ class JournalError(Exception):
     """The journal cannot do what it was asked to; the text says why, for an operator."""
 
 
+# How many characters are enough for a batch: neither its commit nor its evaluation is to take long.
+BATCH_CHARACTERS = 4 * 1024 * 1024
+
+
 @dataclass(frozen=True, slots=True)
 class Batch:
     """Commands that get their place in the order together.
@@ -81,16 +85,26 @@ class Checkpoint:
 
 
 Deliver = Callable[[int, Batch], None]
+StartAnew = Callable[[Recovered], None]
 
 
 class Journal(Protocol):
-    """The seam between a store and where its commands are kept."""
+    """The seam between a store and where its commands are kept.
 
-    def load(self, deliver: Deliver) -> Deferred[Recovered]:
+    @ivar batch_characters: how many characters the values of a batch may have; a single command may have
+        more, and then it is the journal that refuses it.
+    """
+
+    batch_characters: int
+
+    def load(self, deliver: Deliver, start_anew: StartAnew | None = None) -> Deferred[Recovered]:
         """Open the journal.
 
         @param deliver: called in order with each batch that gets its place from now on and with its position,
             which only ever grows; the store's own batches as well as, in a cluster, those of others.
+        @param start_anew: called when batches are gone that were not delivered, as can be for a gateway that
+            was cut off from its cluster for long; with what there is instead.  What is delivered next comes
+            after that.  Without it the journal is of no use then.
         @return: fires with what is there already.  Fails with `JournalError`.
         """
 
@@ -98,13 +112,15 @@ class Journal(Protocol):
         """Give a batch its place and make it durable.  One at a time.
 
         @return: fires once the batch has been delivered.  Fails with `JournalError` when it has no place in
-            the order as far as can be told; another may be tried.
+            the order as far as can be told; another may be tried.  In a cluster it may get one yet, before
+            the next batch.
         """
 
     def checkpoint(self, checkpoint: Checkpoint) -> Deferred[None]:
         """Write down the state, when it does not delay a batch, and forget the log before it.  One at a time.
 
-        @return: fires when that is done.  Until then the journal is whole without it.
+        @return: fires when that is done, by this store or, in a cluster, by another.  Until then the journal
+            is whole without it.
         """
 
     def barrier(self) -> Deferred[None]:

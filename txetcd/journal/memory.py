@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from twisted.internet.defer import Deferred, succeed
 
 from txetcd.events import Event
-from txetcd.journal import Batch, Checkpoint, Deliver, Recovered
+from txetcd.journal import BATCH_CHARACTERS, Batch, Checkpoint, Deliver, Recovered, StartAnew
 from txetcd.tree import EMPTY, Entry, Node, build, to_entry, to_node
 
 
@@ -17,6 +17,8 @@ class MemoryJournal:
 
     Opening it again after `close` gives what was appended, as a file would.
     """
+
+    batch_characters = BATCH_CHARACTERS
 
     def __init__(self) -> None:
         self._cluster_id = secrets.randbits(63)
@@ -30,7 +32,7 @@ class MemoryJournal:
         self._raft_index = EMPTY.raft_index
         self._auth = EMPTY.auth
 
-    def load(self, deliver: Deliver) -> Deferred[Recovered]:
+    def load(self, deliver: Deliver, start_anew: StartAnew | None = None) -> Deferred[Recovered]:
         """See `Journal.load`."""
         self._deliver = deliver
         tree = build(self._parents_first(), self._index, self._raft_index, self._auth)

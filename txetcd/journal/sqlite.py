@@ -26,7 +26,7 @@ from twisted.internet.interfaces import IReactorFromThreads
 from txetcd.auth import Auth
 from txetcd.commands import decode, encode
 from txetcd.events import Event
-from txetcd.journal import Batch, Checkpoint, Deliver, JournalError, Recovered
+from txetcd.journal import BATCH_CHARACTERS, Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
 from txetcd.journal.writer import Writer
 from txetcd.tree import EMPTY, Dir, File, Node, build
 
@@ -72,6 +72,8 @@ class SQLiteJournal:
     @param fresh: remove what an earlier run has left there, once, when the journal is first opened.
     """
 
+    batch_characters = BATCH_CHARACTERS
+
     def __init__(self, reactor: IReactorFromThreads, directory: Path, *, fresh: bool = False) -> None:
         self._reactor = reactor
         self._directory = directory
@@ -90,7 +92,7 @@ class SQLiteJournal:
 
     # Opening
 
-    def load(self, deliver: Deliver) -> Deferred[Recovered]:
+    def load(self, deliver: Deliver, start_anew: StartAnew | None = None) -> Deferred[Recovered]:
         """See `Journal.load`.  It is done when this returns."""
         self._deliver = deliver
         try:

@@ -19,6 +19,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from txetcd.auth import Auth
 from txetcd.errors import AuthError, EtcdError, RefusedError
+from txetcd.events import Event
 from txetcd.passwords import UNKNOWN, hash_password, verify_password
 from txetcd.peer import client_name
 from txetcd.resources.endpoint import JSON, Endpoint, not_allowed
@@ -31,6 +32,11 @@ INSUFFICIENT = "Insufficient credentials"
 REMEMBERED = 1000
 
 _T = TypeVar("_T")
+
+
+Audit = Callable[[Request, str | None, Event | RefusedError | None], None]
+"""Is told of each write and what came of it: the request, the user's name that came with a password, if users
+matter, and the event, or why it was refused; None for a change of something else than keys."""
 
 
 class Run(Protocol):
@@ -49,10 +55,12 @@ class Guard:
 
     @param store: whose users they are.
     @param run: calls what takes long; in the store's reactor's threads if None, or at once if it has none.
+    @param audit: is told of writes.
     """
 
-    def __init__(self, store: Store, run: Run | None = None) -> None:
+    def __init__(self, store: Store, run: Run | None = None, audit: Audit | None = None) -> None:
         self._store = store
+        self._audit = audit
         self._run = run or _in_threads_of(store.reactor)
         self._key = os.urandom(blake2b.MAX_KEY_SIZE)
         # Digests of right passwords, the latest last.
@@ -74,7 +82,7 @@ class Guard:
         credentials = _basic(header)
         if credentials is None:
             return succeed(False)
-        user = credentials.partition(b":")[0].decode("utf-8", "surrogateescape")
+        user = _user(credentials)
         known = auth.users.get(user)
         # The time that it takes is not to tell which users there are.
         kept = UNKNOWN if known is None else known.password_hash
@@ -86,6 +94,18 @@ class Guard:
             return right and known is not None and known.password_hash == kept and allowed(auth, user)
 
         return self._check(credentials, kept).addCallback(checked)
+
+    def record(self, request: Request, outcome: Event | RefusedError | None) -> None:
+        """Tell the audit, if there is one, what came of a write."""
+        if self._audit is not None:
+            self._audit(request, self._named(request), outcome)
+
+    def _named(self, request: Request) -> str | None:
+        """The name that came with a password, right or not; None if nobody asks for names."""
+        if not self._store.accepting or not self._store.tree.auth.enabled:
+            return None
+        credentials = _basic(request.getHeader(b"authorization") or b"")
+        return None if credentials is None else _user(credentials)
 
     def hash(self, password: str) -> Deferred[str]:
         """What is kept of a password; nothing of an empty one."""
@@ -136,6 +156,11 @@ def _basic(header: bytes) -> bytes | None:
     return credentials if b":" in credentials else None
 
 
+def _user(credentials: bytes) -> str:
+    """The name in a name and password."""
+    return credentials.partition(b":")[0].decode("utf-8", "surrogateescape")
+
+
 class Guarded(Endpoint):
     """An endpoint that takes being root, once authentication is enabled.
 
@@ -167,6 +192,8 @@ class Guarded(Endpoint):
 
         def replied(body: str) -> None:
             request.setHeader(b"content-type", self.content_type)
+            if request.method != b"GET":
+                self._guard.record(request, None)
             late.answer(body.encode())
 
         may.addCallback(known).addCallback(replied).addErrback(self._refuse, late)
@@ -182,6 +209,8 @@ class Guarded(Endpoint):
             late.fail(failure)
             return
         request, text = late.request, error.to_json()
+        if request.method != b"GET":
+            self._guard.record(request, error)
         if isinstance(error, EtcdError):
             request.setHeader(b"x-etcd-index", b"%d" % error.index)
             text += "\n"

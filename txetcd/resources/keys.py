@@ -15,6 +15,7 @@ from twisted.web.server import NOT_DONE_YET, Request
 
 from txetcd import errors
 from txetcd.auth import Access
+from txetcd.committer import Outcome
 from txetcd.errors import EtcdError
 from txetcd.events import Event
 from txetcd.query import (
@@ -37,6 +38,7 @@ from txetcd.resources.listings import Listings
 from txetcd.store import Store
 from txetcd.tree import Dir, File, Node, Tree, listing_json, node_json
 
+_WRITING = frozenset([b"PUT", b"POST", b"DELETE"])
 METHODS = {method.encode(): method for method in ("HEAD", "GET", "PUT", "POST", "DELETE")}
 
 # The term of the leader that put writes in order.  A store of its own has had no other leader.
@@ -212,18 +214,27 @@ class KeysResource(Resource):
 
     def _write(self, request: Request, query: Write) -> int:
         late = Late(request)
-        no_value = query.no_value and query.command.name not in ("delete", "compareAndDelete")
 
-        def written(event: Event) -> None:
-            if late.alive:
-                text = f'{{"action":"{event.action}"}}' if no_value else event.to_json()
-                if event.created:
-                    request.setResponseCode(201)
-                self._set_headers(request, event.index, self._store.tree)
-                late.answer((text + "\n").encode())
+        def answer(outcome: Outcome) -> None:
+            try:
+                late.answer(self._written(request, query, outcome))
+            except Exception:
+                late.fail(Failure())
 
-        self._store.write(query.command).addCallback(written).addErrback(self._refuse_late, late)
+        self._store.submit(query.command, answer)
         return NOT_DONE_YET
+
+    def _written(self, request: Request, query: Write, outcome: Outcome) -> bytes:
+        if isinstance(outcome, EtcdError):
+            return self._refusal(request, outcome)
+        assert isinstance(outcome, Event)
+        self._guard.record(request, outcome)
+        if outcome.created:
+            request.setResponseCode(201)
+        self._set_headers(request, outcome.index, self._store.tree)
+        if query.no_value and outcome.node is not None:
+            return f'{{"action":"{outcome.action}"}}\n'.encode()
+        return (outcome.to_json() + "\n").encode()
 
     # Watches
 
@@ -279,6 +290,8 @@ class KeysResource(Resource):
             request.setHeader(b"x-raft-term", RAFT_TERM)
 
     def _refusal(self, request: Request, error: EtcdError) -> bytes:
+        if request.method in _WRITING:
+            self._guard.record(request, error)
         request.setResponseCode(error.status)
         self._set_headers(request, error.index, None)
         return (error.to_json() + "\n").encode()
@@ -287,7 +300,7 @@ class KeysResource(Resource):
         error = failure.value
         if not isinstance(error, EtcdError):
             late.fail(failure)
-        elif late.alive:
+        else:
             late.answer(self._refusal(late.request, error))
 
 

@@ -7,13 +7,14 @@ Pure: nothing is looked up here, neither files nor names.
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+from txetcd.engine import Engine
 from txetcd.settings import options
 from txetcd.settings.options import Given, SettingsError
-from txetcd.settings.values import ClientURL, HostPort, url_of
+from txetcd.settings.values import MAIN_LOG, ClientURL, HostPort, url_of
 from txetcd.tls.policy import Policy
 
 DEFAULT_ADDR = HostPort("127.0.0.1", 4001)
@@ -37,11 +38,14 @@ class Settings:
 
     @ivar name: this server's name.
     @ivar data_dir: the directory, an absolute path, that holds everything.
-    @ivar force: what is in there is thrown away first.
+    @ivar engine: the etcd v3 cluster that holds it instead, with the files to speak to it.
+    @ivar engine_timeout: seconds that it may take.
+    @ivar engine_user_file: whom to be there.
+    @ivar force: what is in `data_dir` is thrown away first.
     @ivar bind: the addresses to listen on.
     @ivar listen: Twisted endpoint strings to listen on.  They are taken as they are: the files are for
         `bind` and `metrics`.
-    @ivar metrics: the addresses to serve /health on, without client certificates.
+    @ivar metrics: the addresses to serve /health and /metrics on, without client certificates.
     @ivar advertise_client_urls: where clients are told to go.
     @ivar cert_file: the certificate, an absolute path; with it there is a key.
     @ivar key_file: its private key.
@@ -51,17 +55,24 @@ class Settings:
     @ivar policy: what else is asked of TLS and clients' certificates.
     @ivar handshake_timeout: seconds that a TLS handshake may take.
     @ivar cors: origins that may use the API, "*" for all.
+    @ivar dashboard: serve the page for browsers.
     @ivar max_request_bytes: the longest body.
     @ivar max_header_bytes: the longest head, request line included.
     @ivar max_headers: the most headers.
     @ivar max_connections: the most connections at a time, 0 for any number.
     @ivar idle_timeout: seconds.
     @ivar history_size: events to keep.
+    @ivar access_log: the file for a line about each request, `MAIN_LOG` for the log of the server.
+    @ivar audit_log: likewise for each write.
+    @ivar log_format: of those lines, text or json.
     @ivar warnings: lines for the log, about options that are not what they seem.
     """
 
     name: str
     data_dir: Path
+    engine: Engine | None
+    engine_timeout: float
+    engine_user_file: Path | None
     force: bool
     bind: tuple[Address, ...]
     listen: tuple[str, ...]
@@ -75,12 +86,16 @@ class Settings:
     policy: Policy
     handshake_timeout: float
     cors: tuple[str, ...]
+    dashboard: bool
     max_request_bytes: int
     max_header_bytes: int
     max_headers: int
     max_connections: int
     idle_timeout: float
     history_size: int
+    access_log: Path | None
+    audit_log: Path | None
+    log_format: str
     warnings: tuple[str, ...]
 
 
@@ -95,6 +110,9 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
     def path(option: options.Option[Path]) -> Path | None:
         value = given.get(option)
         return None if value is None else directory / value
+
+    def log(option: options.Option[Path]) -> Path | None:
+        return MAIN_LOG if given.get(option) == MAIN_LOG else path(option)
 
     cert_file, ca_file = path(options.CERT_FILE), path(options.CA_FILE)
     _check_client_cert_auth(given, ca_file)
@@ -113,6 +131,9 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
     return Settings(
         name=name,
         data_dir=path(options.DATA_DIR) or directory / f"{name}.etcd",
+        engine=_engine(given, path),
+        engine_timeout=given.need(options.ENGINE_TIMEOUT),
+        engine_user_file=path(options.ENGINE_USER_FILE),
         force=given.need(options.FORCE),
         bind=bind,
         listen=listen,
@@ -131,14 +152,37 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
         ),
         handshake_timeout=given.need(options.TLS_HANDSHAKE_TIMEOUT),
         cors=given.need(options.CORS),
+        dashboard=given.need(options.DASHBOARD),
         max_request_bytes=given.need(options.MAX_REQUEST_BYTES),
         max_header_bytes=given.need(options.MAX_HEADER_BYTES),
         max_headers=given.need(options.MAX_HEADERS),
         max_connections=given.need(options.MAX_CONNECTIONS),
         idle_timeout=given.need(options.IDLE_TIMEOUT),
         history_size=given.need(options.HISTORY_SIZE),
+        access_log=log(options.ACCESS_LOG),
+        audit_log=log(options.AUDIT_LOG),
+        log_format=given.need(options.LOG_FORMAT),
         warnings=tuple(warnings),
     )
+
+
+def _engine(given: Given, path: Callable[[options.Option[Path]], Path | None]) -> Engine | None:
+    """The engine with its files; both are of no use alone."""
+    engine, label = given.get(options.ENGINE), given.label(options.ENGINE)
+    files = (options.PEER_CERT_FILE, options.PEER_KEY_FILE, options.PEER_CA_FILE)
+    for option in (*files, options.ENGINE_USER_FILE):
+        if engine is None and given.get(option) is not None:
+            raise SettingsError(f"{given.label(option)}: is for an engine; give --engine, or leave it out")
+    if engine is None:
+        return None
+    for option in files:
+        if not engine.tls and given.get(option) is not None:
+            raise SettingsError(f"{given.label(option)}: {label} has no TLS; write etcd+https:// there")
+    if given.get(options.DATA_DIR) is not None or given.need(options.FORCE):
+        other = options.FORCE if given.need(options.FORCE) else options.DATA_DIR
+        raise SettingsError(f"{given.label(other)}: everything is in {label}; leave one of them out")
+    cert_file, key_file, ca_file = map(path, files)
+    return replace(engine, cert_file=cert_file, key_file=key_file, ca_file=ca_file)
 
 
 def _check_client_cert_auth(given: Given, ca_file: Path | None) -> None:

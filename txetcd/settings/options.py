@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, TypeVar, cast
 
+from txetcd.engine import Engine
 from txetcd.settings import foreign
 from txetcd.settings.values import (
     ADDRESS,
@@ -20,9 +21,11 @@ from txetcd.settings.values import (
     CIPHER_SUITES,
     CLIENT_URLS,
     ENDPOINTS,
+    ENGINE_URL,
     FILE,
     HOSTS,
     LISTEN_URLS,
+    LOG,
     NAMES,
     ORIGINS,
     PATH,
@@ -32,6 +35,7 @@ from txetcd.settings.values import (
     ClientURL,
     HostPort,
     Kind,
+    choice,
     seconds,
     shown,
     whole,
@@ -85,6 +89,37 @@ NAME = Option[str]("name", WORD, None, "This server's name, in what clients see 
 DATA_DIR = Option[Path](
     "data-dir", PATH, None, "The directory that holds everything; it is made if there is none.", "NAME.etcd"
 )
+ENGINE = Option[Engine](
+    "engine",
+    ENGINE_URL,
+    None,
+    "Keep everything in an etcd v3 cluster, not in --data-dir: etcd://HOST:PORT,HOST:PORT/PREFIX, or "
+    "etcd+https://. Any number of servers can share it.",
+    "none",
+)
+ENGINE_TIMEOUT = Option[float](
+    "engine-timeout",
+    seconds(0.1, 3600),
+    5.0,
+    "How long the engine may take to make a write durable, or to answer for a quorum read, in seconds.",
+)
+ENGINE_USER_FILE = Option[Path](
+    "engine-user-file",
+    FILE,
+    None,
+    "A file with NAME:PASSWORD in it: whom to be for an engine with authentication.",
+    "none",
+)
+PEER_CERT_FILE = Option[Path]("peer-cert-file", FILE, None, "The certificate to show to the engine.", "none")
+PEER_KEY_FILE = Option[Path]("peer-key-file", FILE, None, "Its private key.", "none")
+PEER_CA_FILE = Option[Path](
+    "peer-ca-file",
+    FILE,
+    None,
+    "The CAs of the engine's certificates.",
+    "those that the system trusts",
+    ("peer-trusted-ca-file",),
+)
 FORCE = Option[bool](
     "force",
     SWITCH,
@@ -116,8 +151,8 @@ LISTEN_METRICS_URLS = Option[tuple[ClientURL, ...]](
     "listen-metrics-urls",
     LISTEN_URLS,
     (),
-    "Where else to serve /health, and nothing else, without client certificates: http:// or https:// URLs of "
-    "IP addresses, with commas.",
+    "Where else to serve /health and /metrics, and nothing else, without client certificates: http:// or "
+    "https:// URLs of IP addresses, with commas.",
 )
 ADVERTISE_CLIENT_URLS = Option[tuple[str, ...]](
     "advertise-client-urls",
@@ -187,6 +222,13 @@ TLS_HANDSHAKE_TIMEOUT = Option[float](
 CORS = Option[tuple[str, ...]](
     "cors", ORIGINS, (), "Origins whose pages may use the API, with commas between them, or *.", "none"
 )
+DASHBOARD = Option[bool](
+    "dashboard",
+    SWITCH,
+    True,
+    "Serve a page for browsers at /dashboard, to look at keys and change them; --dashboard=false does not.",
+    "true",
+)
 MAX_REQUEST_BYTES = Option[int](
     "max-request-bytes", whole(1, 1 << 30), 1_572_864, "The longest body of a request."
 )
@@ -206,6 +248,19 @@ IDLE_TIMEOUT = Option[float](
 HISTORY_SIZE = Option[int](
     "history-size", whole(1, 10_000_000), 1000, "How many events are kept for watches that ask for the past."
 )
+ACCESS_LOG = Option[Path](
+    "access-log", LOG, None, "Log each request: to a file, or to the log of the server (-).", "none"
+)
+AUDIT_LOG = Option[Path](
+    "audit-log",
+    LOG,
+    None,
+    "Log each write, who asked for it and what came of it: to a file, or to the log of the server (-).",
+    "none",
+)
+LOG_FORMAT = Option[str](
+    "log-format", choice("text", "json"), "text", "How the lines of --access-log and --audit-log are written."
+)
 CONFIG = Option[Path](
     "config", FILE, None, 'A file of options in TOML, such as data_dir = "/var/lib/txetcd".'
 )
@@ -214,6 +269,7 @@ HELP = Option[bool]("help", SWITCH, False, "Print this and exit.", "", ("h",), c
 
 SECTIONS: dict[str, tuple[Option[Any], ...]] = {
     "Data": (NAME, DATA_DIR, FORCE, HISTORY_SIZE),
+    "Engine": (ENGINE, ENGINE_TIMEOUT, ENGINE_USER_FILE, PEER_CERT_FILE, PEER_KEY_FILE, PEER_CA_FILE),
     "Addresses": (ADDR, BIND_ADDR, LISTEN_CLIENT_URLS, LISTEN, LISTEN_METRICS_URLS, ADVERTISE_CLIENT_URLS),
     "HTTPS": (
         CERT_FILE,
@@ -228,7 +284,16 @@ SECTIONS: dict[str, tuple[Option[Any], ...]] = {
         OFFERED_SUITES,
         TLS_HANDSHAKE_TIMEOUT,
     ),
-    "HTTP": (CORS, MAX_REQUEST_BYTES, MAX_HEADER_BYTES, MAX_HEADERS, MAX_CONNECTIONS, IDLE_TIMEOUT),
+    "HTTP": (
+        CORS,
+        DASHBOARD,
+        MAX_REQUEST_BYTES,
+        MAX_HEADER_BYTES,
+        MAX_HEADERS,
+        MAX_CONNECTIONS,
+        IDLE_TIMEOUT,
+    ),
+    "Logs": (ACCESS_LOG, AUDIT_LOG, LOG_FORMAT),
     "General": (CONFIG, VERSION, HELP),
 }
 TABLE = tuple(option for section in SECTIONS.values() for option in section)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
 
+from txetcd.engine import parse_engine
 from txetcd.tls.policy import VERSIONS, Suite, suite
 
 T = TypeVar("T")
@@ -251,10 +252,25 @@ def _endpoint(text: str) -> tuple[str, ...]:
     return (text,)
 
 
+def choice(*words: str) -> Kind[str]:
+    """One of these words."""
+
+    def parse(text: str) -> str:
+        if text not in words:
+            raise ValueError(f"must be {' or '.join(words)}")
+        return text
+
+    return Kind("|".join(words), parse)
+
+
 SWITCH = Kind("", _switch, (bool,), "true or false")
 WORD = Kind("NAME", _word)
 PATH = Kind("PATH", _path)
+ENGINE_URL = Kind("URL", parse_engine)
 FILE = Kind("FILE", _path)
+LOG = Kind("FILE|-", _path)
+MAIN_LOG = Path("-")
+"""In place of a file: the log of the server."""
 ADDRESS = Kind("HOST:PORT", _address)
 BIND_ADDRESS = Kind("IP[:PORT]", _bind_address)
 CLIENT_URLS = Kind("URLS", _client_urls, (str, list), "a string or a list of strings")

@@ -74,10 +74,10 @@ class Refusal:
 class Observer(Protocol):
     """Is told how each request ended, and must not raise."""
 
-    def answered(self, request: Request, began: float) -> None:
+    def answered(self, request: Request, seconds: float) -> None:
         """An answer is complete, or the client has gone before it was.
 
-        @param began: when the request had been read, in seconds of the site's clock.
+        @param seconds: since the request had been read and its turn had come.
         """
 
     def refused(self, peer: IAddress | None, status: int) -> None:
@@ -184,7 +184,7 @@ class Channel(Sender):
         request, self._request = self._request, None
         if request is not None:
             request.connectionLost(reason)
-            self._tell(request)
+            self._tell(request, self.site.clock.seconds())
         self.site.gone(self)
 
     # What requests ask for.
@@ -204,11 +204,11 @@ class Channel(Sender):
     def answered(self, keeps_open: bool) -> None:
         """The answer is complete: it is the next request's turn, or the end of the connection."""
         request, self._request = self._request, None
+        self._moved()
         if self._observers and request is not None:
-            self._tell(request)
+            self._tell(request, self._since)
         self._producer = None
         if keeps_open and self.persistent:
-            self._moved()
             self._advance()
         else:
             self.loseConnection()
@@ -356,11 +356,14 @@ class Channel(Sender):
             observer.refused(self.peer, refusal.status)
         self.loseConnection()
 
-    def _tell(self, request: Request) -> None:
+    def _tell(self, request: Request, now: float) -> None:
         """Tell those who observe how a request ended."""
-        began = self._began
+        seconds = now - self._began
+        if seconds < 0.0:
+            # The clock was set back meanwhile.
+            seconds = 0.0
         for observer in self._observers:
-            observer.answered(request, began)
+            observer.answered(request, seconds)
 
     # Pace, and the end.
 
