@@ -34,9 +34,13 @@ setup(
     # With package_dir an editable install is a plain .pth: Twisted looks for plugins only in directories on
     # sys.path.  twisted/ and twisted/plugins/ must never have an __init__.py: it would replace Twisted's own.
     package_dir={"": "."},
+    py_modules=["pytest_txetcd"],
     packages=[*find_packages(include=["txetcd", "txetcd.*"]), "twisted.plugins"],
-    package_data={"txetcd": ["py.typed"]},
-    entry_points={"console_scripts": ["txetcd = txetcd.cli:main", "txetcd-ca = txetcd.ca.command:main"]},
+    package_data={"txetcd": ["py.typed", "dashboard/static/*"]},
+    entry_points={
+        "console_scripts": ["txetcd = txetcd.cli:main", "txetcd-ca = txetcd.ca.command:main"],
+        "pytest11": ["txetcd = pytest_txetcd"],
+    },
     install_requires=[
         "Twisted[tls]>=26.4",
         "pyopenssl",
@@ -45,6 +49,7 @@ setup(
         "rpds-py>=0.13.2",
         "ijson",
         "tqdm",
+        "prometheus-client",
         'tomli; python_version < "3.11"',
     ],
     extras_require={

@@ -21,7 +21,7 @@ CHECKOUT = Path(__file__).parent.parent
 PLUGINS = {"twisted/plugins/txetcd_plugin.py", "twisted/plugins/txetcd_endpoints.py"}
 # Files like these would replace Twisted's own, and take them along when txetcd is removed.
 NEVER = ("twisted/__init__.py", "twisted/plugins/__init__.py")
-FOLDERS = ("docs", "fixtures", "tests", "twisted", "txetcd")
+FOLDERS = ("docs", "examples", "fixtures", "tests", "twisted", "txetcd")
 LEFT_OUT = shutil.ignore_patterns("__pycache__", "dropin.cache")
 
 
@@ -77,7 +77,7 @@ class ContentsTests(PackagingCase):
         )
         self.assertEqual(names.intersection(NEVER), set())
         outside = {name for name in names if not name.startswith(("txetcd/", "txetcd-"))}
-        self.assertEqual(outside, PLUGINS)
+        self.assertEqual(outside, {*PLUGINS, "pytest_txetcd.py"})
         ours = {path.relative_to(self.source).as_posix() for path in (self.source / "txetcd").rglob("*.py")}
         self.assertLessEqual(ours, names)
         self.assertIn(f"Version: {txetcd.__version__}\n", metadata)

@@ -1,0 +1,1 @@
+"""Small programs with txetcd; each says in its first lines how it is run."""
