@@ -27,7 +27,7 @@ from txetcd.observing.requests import RequestCounts
 from txetcd.resources.api import API
 from txetcd.site import Limits, Site
 from txetcd.stats import Histogram
-from txetcd.store import Store
+from txetcd.store import CHECKPOINT_COMMANDS, Store
 from txetcd.tls.connection import Factory
 from txetcd.tree import Dir, File
 
@@ -241,6 +241,17 @@ class KeysTests(StoreTestCase):
         again.startService()
         self.addCleanup(self.stopped, again)
         self.assertEqual(again.figures().keys, 4)
+
+    def test_restart_from_a_checkpoint(self) -> None:
+        journal = MemoryJournal()
+        store = self.started(journal)
+        count = CHECKPOINT_COMMANDS + 10
+        for number in range(count):
+            store.set(f"/{number % 7}/{number}", "v")
+        while store.figures().waiting:
+            self.turn()
+        self.stopped(store)
+        self.assertEqual(self.started(journal).figures().keys, count)
 
     def test_a_removed_directory(self) -> None:
         """All of it goes, over several turns."""

@@ -331,3 +331,42 @@ class WriteTests(SynchronousTestCase):
         site = Site(Answers(lambda r: r.write("text")), Clock())
         self.assertEqual(conversation(site).request("GET", "/").status, 500)
         self.assertEqual(len(self.flushLoggedErrors(TypeError)), 1)
+
+
+class ConcludeTests(SynchronousTestCase):
+    """`Request.conclude`, which only our requests have."""
+
+    def setUp(self) -> None:
+        self.resource = Answers(lambda r: NOT_DONE_YET)
+        self.talk = conversation(Site(self.resource, Clock()))
+        self.sent: list[bytes] = []
+        send = self.talk.transport.write
+
+        def write(data: bytes) -> None:
+            self.sent.append(data)
+            send(data)
+
+        self.patch(self.talk.transport, "write", write)
+
+    def test_in_one_go(self) -> None:
+        """Even behind a head that has been sent, and the next request has its turn."""
+        self.talk.begin("GET", "/")
+        first = self.resource.request
+        first.write(b"")
+        del self.sent[:]
+        self.talk.begin("GET", "/next")
+        first.conclude(b"event")
+        self.assertEqual(self.sent, [b"5\r\nevent\r\n0\r\n\r\n"])
+        self.assertEqual(self.resource.request.uri, b"/next")
+
+    def test_client_gone(self) -> None:
+        self.talk.begin("GET", "/")
+        self.talk.disconnect()
+        self.resource.request.conclude(b"event")
+        self.assertEqual(self.sent, [])
+
+    def test_last_answer(self) -> None:
+        self.talk.begin("GET", "/", [("Connection", "close")])
+        self.resource.request.conclude(b"event")
+        self.assertEqual(b"".join(self.sent).count(b"event"), 1)
+        self.assertTrue(self.talk.transport.disconnecting)

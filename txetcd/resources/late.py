@@ -67,6 +67,11 @@ class Late:
         """Send the rest of the body, and be done."""
         if self.alive:
             self._done = True
+            conclude = getattr(self.request, "conclude", None) if rest else None
+            if conclude is not None:
+                # A request of `txetcd.site`.
+                conclude(rest)
+                return
             if rest:
                 self.request.write(rest)
             self.request.finish()
