@@ -65,7 +65,9 @@ setup(
             "python-etcd",
         ],
         # tomli, since mypy looks at the code as Python 3.10 does, on any Python.
+        "docs": ["mkdocs>=1.6.1,<2"],
         "dev": ["ruff", "mypy", "mypy-zope", "tomli"],
     },
+    data_files=[("share/man/man1", ["docs/man/txetcd.1", "docs/man/txetcd-ca.1"])],
     zip_safe=False,
 )
