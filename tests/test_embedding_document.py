@@ -94,7 +94,7 @@ class InMemoryTests(TxetcdMixin, SynchronousTestCase):
         methods = [name for name in vars(Store) if not name.startswith("_")]
         told = [name for name in methods if re.search(rf"\b{name}\b", text)]
         # What other parts of txetcd ask for.
-        inner = "accepting change_auth figures log startService submit watching write".split()
+        inner = "accepting change_auth figures log startService submit trouble watching write".split()
         self.assertLessEqual(set(methods) - set(told), set(inner))
 
     def test_the_present(self) -> None:

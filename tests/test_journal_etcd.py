@@ -342,9 +342,20 @@ class FollowingTests(EngineTestCase):
         self.engine.full = True
         self.assertIn("database space exceeded", self.failed(one.write("/2")))
         self.done(one.journal.barrier())
+        self.assertIn("database space exceeded", one.journal.trouble)
         self.engine.full = False
         self.done(one.write("/3"))
+        self.assertEqual(one.journal.trouble, "")
         self.assertEqual(one.written, ["/1", "/3"])
+
+    def test_no_space_and_nobody_writes(self) -> None:
+        """It is not taken for full for ever: who looks at health might send no writes then."""
+        one = self.gateway()
+        self.engine.full = True
+        self.failed(one.write("/1"))
+        self.assertNotEqual(one.journal.trouble, "")
+        self.pass_time(11)
+        self.assertEqual(one.journal.trouble, "")
 
     def test_too_long(self) -> None:
         one = self.gateway()

@@ -70,6 +70,34 @@ class CheckpointTests(EngineTestCase):
         self.assertEqual(left, [2, 2, 2, 2])
         self.assert_agreed(one, two)
 
+    def test_left_to_the_last_writer(self) -> None:
+        """Also if that has never appended anything; in time others do it."""
+        one, two = self.gateway(), self.gateway()
+        self.done(one.write("/1"))
+        self.done(two.journal.checkpoint(two.checkpoint(1)))
+        self.done(one.write("/2"))
+        left = one.journal.checkpoint(one.checkpoint(2))
+        self.turn()
+        self.assertNoResult(left)
+        self.done(left, 3)
+        self.assert_agreed(one, two)
+
+    def test_trimmed_when_the_moment_is_forgotten(self) -> None:
+        """A gateway may be stopped between the checkpoint and the trimming for any time."""
+        one = self.gateway()
+        for number in range(2):
+            self.done(one.write(f"/{number}"))
+            checkpoint = one.journal.checkpoint(one.checkpoint(number + 1))
+            if number:
+                one.link.left = 4
+            self.turn()
+        self.assertNoResult(checkpoint)
+        self.engine.handle("/kv/compaction", {"revision": str(self.engine.revision)})
+        one.link.left = None
+        one.link.heal()
+        self.done(checkpoint, 5)
+        self.assertEqual(len(self.engine.keys("/log/")), 2)
+
     def test_lands_late(self) -> None:
         """A checkpoint that was on its way while others were written does no harm."""
         one, two = self.gateway(), self.gateway()

@@ -14,9 +14,9 @@ from tests.certificates import Authority, pem
 from tests.journal_contract import BINARY, LATE, file, put, random_change, random_step
 from tests.properties import START
 from txetcd.commands import AnyCommand, Expire
+from txetcd.engine import Engine, parse_engine
 from txetcd.events import Event
 from txetcd.journal import Batch, Checkpoint
-from txetcd.engine import Engine, parse_engine
 from txetcd.journal.etcd.answers import Lines, refusal
 from txetcd.journal.etcd.checkpoint import plan
 from txetcd.journal.etcd.credentials import Credentials
@@ -41,6 +41,7 @@ from txetcd.journal.etcd.wire import (
     Remove,
     Row,
     StaleTokenError,
+    UnwillingError,
     answer,
     fits,
     groups,
@@ -240,12 +241,12 @@ class AnswersTests(SynchronousTestCase):
     def test_refusals(self) -> None:
         for text, code, kind in (
             ("etcdserver: mvcc: required revision has been compacted", 11, CompactedError),
-            ("etcdserver: mvcc: database space exceeded", 8, RefusedError),
+            ("etcdserver: mvcc: database space exceeded", 8, UnwillingError),
             ("etcdserver: too many requests", 8, EngineError),
             ("etcdserver: request is too large", 3, RefusedError),
             ("etcdserver: invalid auth token", 16, StaleTokenError),
             ("etcdserver: revision of auth store is old", 3, StaleTokenError),
-            ("etcdserver: permission denied", 7, RefusedError),
+            ("etcdserver: permission denied", 7, UnwillingError),
             ("etcdserver: request timed out", 14, EngineError),
             ("etcdserver: leader changed", 14, EngineError),
         ):

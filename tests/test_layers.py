@@ -24,13 +24,13 @@ LAYERS = """
     journal
     journal.writer
     journal.*
-    engine
+    engine member
     journal.etcd.task journal.etcd.wire
     journal.etcd.answers journal.etcd.rows
     journal.etcd.client
     journal.etcd.session
-    journal.etcd.checkpoint
-    journal.etcd.reading
+    journal.etcd.checkpoint journal.etcd.lease
+    journal.etcd.members journal.etcd.reading
     journal.etcd.following
     journal.etcd.appending journal.etcd.barrier
     journal.etcd.checkpointing
@@ -51,7 +51,7 @@ LAYERS = """
     dashboard
     dashboard.resource
     resources.api
-    site.http1 site.multipart site.sending
+    site.crowd site.http1 site.multipart site.sending
     site.request
     site.channel
     site
@@ -70,7 +70,7 @@ LAYERS = """
     settings.foreign settings.values
     settings.options
     settings
-    notify observing observing.lines
+    descriptors notify observing observing.lines
     observing.files observing.requests
     observing.logs observing.metrics
     server
@@ -98,7 +98,7 @@ LAYERS = """
 CORE = frozenset(
     "jsontext errors auth tree auth_commands auth_query events commands query"
     " census observing.lines"
-    " engine journal.etcd.wire"
+    " engine member journal.etcd.wire"
     " tls.policy tls.revocation tls.rules settings settings.foreign settings.values settings.options"
     " ca ca.names ca.certificates ca.diagnosis".split()
 )

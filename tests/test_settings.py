@@ -7,9 +7,10 @@ from pathlib import Path
 
 from twisted.trial.unittest import SynchronousTestCase
 
+from txetcd.engine import Engine
 from txetcd.settings import Address, Settings, build, foreign, options
 from txetcd.settings.options import SettingsError, parse_arguments, parse_environment, parse_file
-from txetcd.settings.values import MAIN_LOG
+from txetcd.settings.values import MAIN_LOG, shown
 from txetcd.tls.policy import SUITES, Policy
 
 HERE = Path("/somewhere")
@@ -43,6 +44,9 @@ class DefaultsTests(SettingsCase):
             Settings(
                 name="host",
                 data_dir=HERE / "host.etcd",
+                engine=None,
+                engine_timeout=5.0,
+                engine_user_file=None,
                 force=False,
                 bind=(Address("127.0.0.1", 4001, False),),
                 listen=(),
@@ -61,6 +65,7 @@ class DefaultsTests(SettingsCase):
                 max_header_bytes=65_536,
                 max_headers=100,
                 max_connections=10_000,
+                max_connections_per_address=5_000,
                 idle_timeout=60.0,
                 history_size=1000,
                 access_log=None,
@@ -227,6 +232,7 @@ class ValuesTests(SettingsCase):
         for option, low, high in (
             ("history-size", 1, 10_000_000),
             ("max-connections", 0, 1_000_000),
+            ("max-connections-per-address", 0, 1_000_000),
             ("max-headers", 1, 10_000),
             ("max-header-bytes", 1024, 1 << 24),
             ("max-request-bytes", 1, 1 << 30),
@@ -459,6 +465,81 @@ class TLSTests(SettingsCase):
         self.assert_refused("--log-format console: must be text or json", "--log-format=console")
 
 
+class EngineTests(SettingsCase):
+    """An etcd v3 cluster in place of a data directory."""
+
+    def engine(self, *arguments: str) -> Engine:
+        engine = settings(*arguments).engine
+        assert engine is not None
+        return engine
+
+    def test_urls(self) -> None:
+        for url, endpoints, prefix in (
+            ("etcd://a", ["http://a:2379"], "/txetcd"),
+            ("etcd://a/", ["http://a:2379"], "/txetcd"),
+            ("etcd://a:1,b:2/x", ["http://a:1", "http://b:2"], "/x"),
+            ("etcd://10.0.0.1,[::1]:2/x/y/", ["http://10.0.0.1:2379", "http://[::1]:2"], "/x/y"),
+            ("etcd+https://a:1,b", ["https://a:1", "https://b:2379"], "/txetcd"),
+        ):
+            engine = self.engine("--engine", url)
+            self.assertEqual((list(engine.endpoints), engine.prefix), (endpoints, prefix), url)
+            self.assertEqual(engine.tls, url.startswith("etcd+https"), url)
+
+    def test_urls_refused(self) -> None:
+        for message, url in (
+            ("write etcd://HOST:PORT", "10.0.0.1:2379"),
+            ("write etcd://HOST:PORT", "http://10.0.0.1:2379"),
+            ("write etcd://HOST:PORT", "etcd:10.0.0.1"),
+            ("write HOST:PORT", "etcd://"),
+            ("write HOST:PORT", "etcd://a,,b"),
+            ("write HOST:PORT", "etcd://a:"),
+            ("write HOST:PORT", "etcd://a:x"),
+            ("write HOST:PORT", "etcd://a:65536"),
+            ("write HOST:PORT", "etcd://::1:2379"),
+            ("write HOST:PORT", "etcd://a b"),
+            ("is no prefix", "etcd://a//x"),
+            ("is no prefix", "etcd://a/x?y"),
+            ("is no prefix", "etcd://a/x#y"),
+            ("is no prefix", "etcd://a/x\ty"),
+        ):
+            self.assert_refused(f"--engine {shown(url)}: ", "--engine", url)
+            self.assert_refused(message, "--engine", url)
+
+    def test_no_password_on_the_command_line(self) -> None:
+        for url in ("etcd://root:secret@a", "etcd+https://root@a/x"):
+            self.assert_refused("leave user and password out of the URL", "--engine", url)
+
+    def test_files(self) -> None:
+        files = ["--peer-cert-file=a.crt", "--peer-key-file=/a.key", "--peer-trusted-ca-file=ca.crt"]
+        engine = self.engine("--engine=etcd+https://a", *files)
+        self.assertEqual((engine.cert_file, engine.key_file), (HERE / "a.crt", Path("/a.key")))
+        self.assertEqual(engine.ca_file, HERE / "ca.crt")
+        for file in files:
+            name = file.partition("=")[0]
+            self.assert_refused(f"{name}: is for an engine; give --engine", file)
+            self.assert_refused(
+                f"{name}: --engine has no TLS; write etcd+https://", "--engine=etcd://a", file
+            )
+
+    def test_user_file(self) -> None:
+        made = settings("--engine=etcd://a", "--engine-user-file=user")
+        self.assertEqual(made.engine_user_file, HERE / "user")
+        self.assert_refused("--engine-user-file: is for an engine; give --engine", "--engine-user-file=user")
+
+    def test_timeout(self) -> None:
+        self.assertEqual(settings("--engine-timeout=0.5").engine_timeout, 0.5)
+        self.assert_refused("from 0.1 to 3600", "--engine-timeout=0")
+
+    def test_one_place_for_everything(self) -> None:
+        for arguments in (["--data-dir=d"], ["-f"], ["--force", "--data-dir=d"]):
+            self.assert_refused("everything is in --engine", "--engine=etcd://a", *arguments)
+        self.assert_refused(
+            "ETCD_DATA_DIR: everything is in etcd.toml: engine",
+            environment={"ETCD_DATA_DIR": "/d"},
+            file='engine = "etcd://a"',
+        )
+
+
 class ForeignTests(SettingsCase):
     """etcd's other options."""
 
@@ -471,7 +552,7 @@ class ForeignTests(SettingsCase):
             self.assertEqual(made.warnings, (f"{dashes}{name} is ignored: it means nothing to txetcd",))
 
     def test_others_are_refused(self) -> None:
-        for name in ("peers", "peers-file", "discovery", "proxy", "peer-cert-file", "tls-max-version"):
+        for name in ("peers", "peers-file", "discovery", "proxy", "peer-crl-file", "tls-max-version"):
             self.assert_refused(f"--{name}: ", f"-{name}", "x")
         self.assert_refused("--auto-tls: txetcd makes no certificates", "--auto-tls")
 
@@ -502,6 +583,7 @@ class UsageTests(SynchronousTestCase):
 # A good value for each option that would not take "1".
 SAMPLES = {
     "addr": "127.0.0.1:1",
+    "engine": "etcd://127.0.0.1:1",
     "bind-addr": "127.0.0.1:1",
     "listen": "tcp:1",
     "listen-client-urls": "http://127.0.0.1:1",

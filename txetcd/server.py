@@ -7,7 +7,6 @@ no more, begin no more requests, end watches, finish writes, close the journal, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -28,11 +27,11 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd import errors, tls
-from txetcd.engine import Engine
 from txetcd.errors import EtcdError
 from txetcd.journal import Journal
 from txetcd.journal.etcd import EtcdJournal
 from txetcd.journal.sqlite import SQLiteJournal
+from txetcd.member import Member
 from txetcd.notify import READY, STOPPING, Notify, reloading
 from txetcd.observing.lines import FORMATS
 from txetcd.observing.logs import Logs
@@ -70,6 +69,7 @@ class Server(Service):
     @param notify: tells the service manager that the server serves, or stops.
     @ivar failed: is told when it turns out after `startService` that the server cannot start: an engine
         answers when it answers.
+    @ivar ready: is told when everything is there and serving begins.
     @ivar store: the store that it serves.
     @ivar keeper: has the certificates, if there are any, and the figures of TLS.
     """
@@ -80,15 +80,18 @@ class Server(Service):
         self, reactor: IServerReactor, settings: Settings, version: str, notify: Notify = lambda _: None
     ) -> None:
         self.failed: Callable[[StartError], object] = lambda error: self.log.critical("{error}", error=error)
+        self.ready: Callable[[], object] = lambda: None
         self._settings = settings
         self._version = version
         self._notify = notify
-        self.store = Store(journal(reactor, settings), reactor, history_size=settings.history_size)
+        kept, members = journal(reactor, settings)
+        self.store = Store(kept, reactor, history_size=settings.history_size)
         self._logs = Logs(settings.access_log, settings.audit_log, FORMATS[settings.log_format], reactor)
         api = API(
             self.store,
             name=settings.name,
             client_urls=settings.advertise_client_urls,
+            members=members,
             cors=settings.cors,
             max_body=settings.max_request_bytes,
             audit=self._logs.audit,
@@ -122,7 +125,7 @@ class Server(Service):
         return Sources(
             version=self._version,
             name=self._settings.name,
-            engine="sqlite" if self._settings.engine is None else "etcd",
+            engine=_engine_name(self._settings),
             requests=requests,
             connections=lambda: self._site.connections,
             store=self.store,
@@ -172,19 +175,22 @@ class Server(Service):
         def failed(failure: Failure) -> None:
             where = "--data-dir" if self._settings.engine is None else "--engine"
             error = StartError(f"{where} {failure.getErrorMessage()}")
-            if late:
-                self.failed(error)
-            else:
+            if not late:
                 failures.append(error)
+            elif self.running:
+                self.failed(error)
 
         self.store.startService()
         self.store.ready().addCallback(self._serve).addErrback(failed)
         if failures:
             raise failures[0]
+        if not self._serving:
+            self.log.info("Waiting for {place}; until then nobody is served", place=_place(self._settings))
         late = True
 
     def _serve(self, _: None) -> None:
         self._serving = True
+        self.ready()
         for port in self._ports:
             if isinstance(port, FileDescriptor):
                 port.startReading()
@@ -198,11 +204,13 @@ class Server(Service):
                 "--force: the data in {directory} have been removed", directory=str(settings.data_dir)
             )
         self.log.info(
-            "txetcd {version} {name}: {keys} keys at index {index}, kept in {place}; clients are told {urls}",
+            "txetcd {version} {name}: {keys} keys at index {index}, kept by {engine} in {place}; "
+            "clients are told {urls}",
             version=self._version,
             name=settings.name,
             keys=figures.keys,
             index=figures.index,
+            engine=_engine_name(settings),
             place=_place(settings),
             urls=", ".join(settings.advertise_client_urls),
         )
@@ -249,31 +257,21 @@ class Server(Service):
         return stopping.addCallback(lambda _: self._logs.close())
 
 
-def journal(reactor: IServerReactor, settings: Settings) -> Journal:
-    """What keeps the store.
+def journal(reactor: IServerReactor, settings: Settings) -> tuple[Journal, Callable[[], Sequence[Member]]]:
+    """What keeps the store, and what tells who else serves it.
 
     @raise TLSError: when an engine's files do not work.
-    @raise StartError: when the file with its user cannot be read.
     """
     if settings.engine is None:
-        return SQLiteJournal(reactor, settings.data_dir, fresh=settings.force)
-    return EtcdJournal(reactor, _with_user(settings), timeout=settings.engine_timeout)
+        return SQLiteJournal(reactor, settings.data_dir, fresh=settings.force), tuple
+    own = Member(settings.name, settings.advertise_client_urls)
+    shared = EtcdJournal(reactor, settings.engine, timeout=settings.engine_timeout, member=own)
+    return shared, lambda: shared.members
 
 
-def _with_user(settings: Settings) -> Engine:
-    engine, file = settings.engine, settings.engine_user_file
-    assert engine is not None
-    if file is None:
-        return engine
-    label, remedy = f"--engine-user-file {file}", "write NAME:PASSWORD on its first line"
-    try:
-        user, colon, password = file.read_text("utf-8").partition("\n")[0].partition(":")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "is not text in UTF-8"
-        raise StartError(f"{label}: {reason}; {remedy}") from None
-    if not user or not colon:
-        raise StartError(f"{label}: has no user and password in it; {remedy}")
-    return replace(engine, user=user, password=password)
+def _engine_name(settings: Settings) -> str:
+    """What keeps the keys, for logs and metrics."""
+    return "sqlite" if settings.engine is None else "etcd"
 
 
 def _place(settings: Settings) -> str:

@@ -136,7 +136,8 @@ class Store(Service):
 
     def _not_started(self, failure: Failure) -> None:
         self._failure = failure
-        self.log.error("The store could not be opened: {reason}", reason=failure.getErrorMessage())
+        if self.running:
+            self.log.error("The store could not be opened: {reason}", reason=failure.getErrorMessage())
         waiting, self._ready = self._ready, []
         for deferred in waiting:
             deferred.errback(failure)
@@ -203,6 +204,11 @@ class Store(Service):
     def accepting(self) -> bool:
         """Whether the store takes writes."""
         return self._accepting
+
+    @property
+    def trouble(self) -> str:
+        """Why writes cannot be made durable at present, as far as is known, in words; empty if they can."""
+        return self._journal.trouble
 
     def figures(self) -> StoreFigures:
         """How the store is at this moment; nothing is walked through to tell.

@@ -13,6 +13,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -60,7 +61,7 @@ class Options(usage.Options):
                 self._say(options.usage())
             if given.need(options.VERSION):
                 self._say(f"txetcd {__version__}\n")
-            self.settings = build(given, socket.gethostname(), Path.cwd())
+            self.settings = with_user(build(given, socket.gethostname(), Path.cwd()))
             check(self.settings)
         except (SettingsError, tls.TLSError) as error:
             raise SystemExit(f"txetcd: {error}") from None
@@ -86,6 +87,26 @@ def gather(arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
     return given.over(options.parse_file(text, str(config)))
 
 
+def with_user(settings: Settings) -> Settings:
+    """The same, with whom to be for the engine out of the file that is named for that.
+
+    @raise SettingsError: when there is no such user in it.
+    """
+    engine, file = settings.engine, settings.engine_user_file
+    if engine is None or file is None:
+        return settings
+    label, remedy = f"--engine-user-file {file}", "write NAME:PASSWORD on its first line"
+    try:
+        user, colon, password = file.read_text("utf-8").partition("\n")[0].partition(":")
+    except OSError as error:
+        raise SettingsError(f"{label}: {error.strerror}; {remedy}") from None
+    except UnicodeDecodeError:
+        raise SettingsError(f"{label}: is not text in UTF-8; {remedy}") from None
+    if not user or not colon:
+        raise SettingsError(f"{label}: has no user and password in it; {remedy}")
+    return replace(settings, engine=replace(engine, user=user, password=password))
+
+
 def check(settings: Settings) -> None:
     """Try out what can be tried before a start.
 
@@ -102,8 +123,8 @@ def check(settings: Settings) -> None:
         except Exception as error:
             if endpoint.startswith("systemd:") and isinstance(error, LookupError):
                 raise SettingsError(
-                    f"--listen {endpoint}: systemd has handed over no such socket; start the socket unit that "
-                    "goes with this service"
+                    f"--listen {endpoint}: systemd has handed over no such socket; start the socket unit "
+                    "that goes with this service"
                 ) from None
             reason = " ".join(str(error).split())
             raise SettingsError(f"--listen {endpoint}: is no endpoint that Twisted knows: {reason}") from None
@@ -131,7 +152,7 @@ def makeService(config: Options) -> Service:
         log.warn("{warning}", warning=warning)
     server = Server(cast(IServerReactor, reactor), config.settings, __version__, notifier(os.environ))
     starter = Starter(cast(IServerReactor, reactor), server, config.parent or {}, server.reload)
-    server.failed = starter.give_up
+    server.ready, server.failed = settle, starter.give_up
     return starter
 
 
@@ -174,7 +195,6 @@ class Starter(Service):
     def startService(self) -> None:
         """Start the rest."""
         self._try(self._server.startService)
-        settle()
         self._tell("")
         super().startService()
 

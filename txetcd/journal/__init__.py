@@ -97,6 +97,10 @@ class Journal(Protocol):
 
     batch_characters: int
 
+    @property
+    def trouble(self) -> str:
+        """Why nothing can be written at present, as far as is known, in words; empty if it can."""
+
     def load(self, deliver: Deliver, start_anew: StartAnew | None = None) -> Deferred[Recovered]:
         """Open the journal.
 

@@ -19,6 +19,7 @@ class MemoryJournal:
     """
 
     batch_characters = BATCH_CHARACTERS
+    trouble = ""
 
     def __init__(self) -> None:
         self._cluster_id = secrets.randbits(63)

@@ -73,6 +73,7 @@ class SQLiteJournal:
     """
 
     batch_characters = BATCH_CHARACTERS
+    trouble = ""
 
     def __init__(self, reactor: IReactorFromThreads, directory: Path, *, fresh: bool = False) -> None:
         self._reactor = reactor

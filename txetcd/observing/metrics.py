@@ -119,7 +119,7 @@ def _store(store: Store) -> Iterator[Metric]:
         # It is not open yet, or not any more.
         yield _gauge("txetcd_accepting_writes", _ACCEPTING, value=0)
         return
-    yield _gauge("txetcd_accepting_writes", _ACCEPTING, value=figures.accepting)
+    yield _gauge("txetcd_accepting_writes", _ACCEPTING, value=figures.accepting and not store.trouble)
     yield _gauge("txetcd_keys", "Keys that have a value, hidden ones too.", value=figures.keys)
     yield _gauge("txetcd_index", "The index of the latest change (X-Etcd-Index).", value=figures.index)
     yield _gauge("txetcd_raft_index", "Commands evaluated (X-Raft-Index).", value=figures.raft_index)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+
 from twisted.web.resource import IResource, Resource
 from twisted.web.server import Request
 
 from txetcd.dashboard.resource import Dashboard, Door
+from txetcd.member import Member
 from txetcd.resources.auth import AuthResource
 from txetcd.resources.endpoint import JSON, Directory, Options, answer
 from txetcd.resources.guard import Audit, Guard
 from txetcd.resources.keys import MAX_BODY, KeysResource
-from txetcd.resources.members import LeaderURL, Machines, Member, Members
+from txetcd.resources.members import LeaderURL, Machines, Members, Roster
 from txetcd.resources.status import Health, StatsLeader, StatsSelf, StatsStore, Version
 from txetcd.store import Store
 
@@ -26,6 +29,8 @@ class API(Directory):
     @param store: a running `Store`.
     @param name: of this server, as its members list tells it.
     @param client_urls: where clients reach this server; at least one.
+    @param members: gives all servers of the key space that are there now, the one that leads first; without
+        it this one is alone.
     @param cors: the origins whose pages may use the API; `*` for any.
     @param max_body: how many bytes a form may have.
     @param audit: is told of each write.
@@ -38,6 +43,7 @@ class API(Directory):
         *,
         name: str,
         client_urls: tuple[str, ...],
+        members: Callable[[], Sequence[Member]] = tuple,
         cors: tuple[str, ...] = (),
         max_body: int = MAX_BODY,
         audit: Audit | None = None,
@@ -45,21 +51,18 @@ class API(Directory):
     ) -> None:
         super().__init__()
         self._origins = {origin.encode() for origin in cors}
-
-        def member() -> Member:
-            return Member(name, client_urls, store.cluster_id)
-
+        roster = Roster(store, Member(name, client_urls), members)
         guard = Guard(store, audit=audit)
         stats = Directory()
-        stats.putChild(b"self", StatsSelf(store, member, store.time()))
-        stats.putChild(b"leader", StatsLeader(member))
+        stats.putChild(b"self", StatsSelf(store, roster, store.time()))
+        stats.putChild(b"leader", StatsLeader(roster))
         stats.putChild(b"store", StatsStore(store))
         v2 = Directory()
         v2.putChild(b"keys", KeysResource(store, max_body=max_body, guard=guard))
         v2.putChild(b"auth", AuthResource(store, guard))
-        v2.putChild(b"members", Members(store, guard, member))
-        v2.putChild(b"machines", Machines(member))
-        v2.putChild(b"leader", LeaderURL(member))
+        v2.putChild(b"members", Members(store, guard, roster))
+        v2.putChild(b"machines", Machines(roster))
+        v2.putChild(b"leader", LeaderURL(roster))
         v2.putChild(b"stats", stats)
         self.putChild(b"v2", v2)
         self.putChild(b"version", Version())

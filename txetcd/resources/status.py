@@ -9,12 +9,18 @@ from twisted.web.server import Request
 
 from txetcd.jsontext import rfc3339
 from txetcd.resources.endpoint import TEXT, Endpoint
-from txetcd.resources.members import MemberNow
+from txetcd.resources.members import Roster
 from txetcd.store import Store
 from txetcd.tree import SECOND
 
 # The etcd whose v2 API this is.  Clients choose their dialect by it.
 VERSION = '{"etcdserver":"3.4.23","etcdcluster":"3.4.0"}'
+
+# What etcd tells of replication to a follower.
+_NOT_REPLICATED = {
+    "latency": {"current": 0, "average": 0, "standardDeviation": 0, "minimum": 0, "maximum": 0},
+    "counts": {"fail": 0, "success": 0},
+}
 
 
 class Version(Endpoint):
@@ -36,7 +42,7 @@ class Health(Endpoint):
 
     def body(self, request: Request) -> str:
         """The word, a string as etcd has it."""
-        if self._store.accepting:
+        if self._store.accepting and not self._store.trouble:
             return '{"health":"true"}'
         request.setResponseCode(503)
         return '{"health":"false"}'
@@ -48,22 +54,23 @@ class StatsSelf(Endpoint):
     @param started: when it was, in nanoseconds since the epoch.
     """
 
-    def __init__(self, store: Store, member: MemberNow, started: int) -> None:
+    def __init__(self, store: Store, roster: Roster, started: int) -> None:
         super().__init__()
         self._store = store
-        self._member = member
+        self._roster = roster
         self._started = started
 
     def body(self, request: Request) -> str:
         """The figures; those of replication are nought."""
-        member, started = self._member(), rfc3339(self._started)
+        (id, member), (leader, _) = self._roster.own(), self._roster.leader()
+        started = rfc3339(self._started)
         uptime = (self._store.time() - self._started) / SECOND
         figures = {
             "name": member.name,
-            "id": member.id,
-            "state": "StateLeader",
+            "id": id,
+            "state": "StateLeader" if id == leader else "StateFollower",
             "startTime": started,
-            "leaderInfo": {"leader": member.id, "uptime": f"{uptime:.9f}s", "startTime": started},
+            "leaderInfo": {"leader": leader, "uptime": f"{uptime:.9f}s", "startTime": started},
             "recvAppendRequestCnt": 0,
             "sendAppendRequestCnt": 0,
         }
@@ -71,15 +78,17 @@ class StatsSelf(Endpoint):
 
 
 class StatsLeader(Endpoint):
-    """`/v2/stats/leader`: who leads, and that nobody follows."""
+    """`/v2/stats/leader`: who leads, and the others; any of them tells it."""
 
-    def __init__(self, member: MemberNow) -> None:
+    def __init__(self, roster: Roster) -> None:
         super().__init__()
-        self._member = member
+        self._roster = roster
 
     def body(self, request: Request) -> str:
-        """The figures."""
-        return f'{{"leader":"{self._member().id}","followers":{{}}}}'
+        """The figures; those of replication are nought."""
+        leader, *followers = self._roster.members()
+        figures = {"leader": leader, "followers": dict.fromkeys(followers, _NOT_REPLICATED)}
+        return json.dumps(figures, separators=(",", ":"))
 
 
 class StatsStore(Endpoint):

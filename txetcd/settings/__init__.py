@@ -60,6 +60,7 @@ class Settings:
     @ivar max_header_bytes: the longest head, request line included.
     @ivar max_headers: the most headers.
     @ivar max_connections: the most connections at a time, 0 for any number.
+    @ivar max_connections_per_address: the most of them from one address, 0 for any number.
     @ivar idle_timeout: seconds.
     @ivar history_size: events to keep.
     @ivar access_log: the file for a line about each request, `MAIN_LOG` for the log of the server.
@@ -91,6 +92,7 @@ class Settings:
     max_header_bytes: int
     max_headers: int
     max_connections: int
+    max_connections_per_address: int
     idle_timeout: float
     history_size: int
     access_log: Path | None
@@ -157,6 +159,7 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
         max_header_bytes=given.need(options.MAX_HEADER_BYTES),
         max_headers=given.need(options.MAX_HEADERS),
         max_connections=given.need(options.MAX_CONNECTIONS),
+        max_connections_per_address=given.need(options.MAX_CONNECTIONS_PER_ADDRESS),
         idle_timeout=given.need(options.IDLE_TIMEOUT),
         history_size=given.need(options.HISTORY_SIZE),
         access_log=log(options.ACCESS_LOG),

@@ -239,6 +239,13 @@ MAX_HEADERS = Option[int]("max-headers", whole(1, 10_000), 100, "The most header
 MAX_CONNECTIONS = Option[int](
     "max-connections", whole(0, 1_000_000), 10_000, "The most connections at a time; 0 for any number."
 )
+MAX_CONNECTIONS_PER_ADDRESS = Option[int](
+    "max-connections-per-address",
+    whole(0, 1_000_000),
+    5_000,
+    "The most connections at a time from one IPv4 address, or one IPv6 network of 64 bits; 0 for any number. "
+    "Those from this machine are not counted.",
+)
 IDLE_TIMEOUT = Option[float](
     "idle-timeout",
     seconds(1, 86_400),
@@ -291,6 +298,7 @@ SECTIONS: dict[str, tuple[Option[Any], ...]] = {
         MAX_HEADER_BYTES,
         MAX_HEADERS,
         MAX_CONNECTIONS,
+        MAX_CONNECTIONS_PER_ADDRESS,
         IDLE_TIMEOUT,
     ),
     "Logs": (ACCESS_LOG, AUDIT_LOG, LOG_FORMAT),

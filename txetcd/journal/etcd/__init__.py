@@ -5,15 +5,17 @@ follows all batches in the order of the cluster's revisions, and so evaluates th
 order.  `rows` tells what rows there are, `client` and `answers` speak with it
 in the words of `wire`, and `credentials` prove who we are.  `session` asks until there is an answer;
 `reading` reads what is there, `following` follows what comes, `appending` adds to it, `barrier` waits for it,
-and `checkpointing` shortens it, by what `checkpoint` does.
+and `checkpointing` shortens it, by what `checkpoint` does.  `members` tells which gateways there are, each on
+a `lease`.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
-from twisted.internet.defer import CancelledError, Deferred, fail, succeed
+from twisted.internet.defer import CancelledError, Deferred, fail, gatherResults, succeed
 from twisted.internet.interfaces import IReactorTime
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
@@ -27,11 +29,13 @@ from txetcd.journal.etcd.checkpointing import Checkpointer
 from txetcd.journal.etcd.client import Client, HTTPClient
 from txetcd.journal.etcd.credentials import Credentials
 from txetcd.journal.etcd.following import Follower
+from txetcd.journal.etcd.members import Registry
 from txetcd.journal.etcd.reading import Entry, Mark, snapshot
-from txetcd.journal.etcd.rows import BATCH_BYTES, Layout, encode_batch
+from txetcd.journal.etcd.rows import BATCH_BYTES, DamagedError, Layout, encode_batch
 from txetcd.journal.etcd.session import Session
 from txetcd.journal.etcd.task import Task
-from txetcd.journal.etcd.wire import EngineError
+from txetcd.journal.etcd.wire import EngineError, UnwillingError
+from txetcd.member import Member
 
 __all__ = ["Engine", "EtcdJournal", "parse_engine"]
 
@@ -41,6 +45,8 @@ _T = TypeVar("_T")
 _MEMBER_SHARE = 0.4
 # How often a gateway that hears nothing asks whether there is something, in seconds.
 PULSE = 5.0
+# How long an engine that is full, say, is taken for that; in seconds, unless it takes a write sooner.
+UNWILLING = 10.0
 
 
 @dataclass
@@ -51,6 +57,7 @@ class _Parts:
     appender: Appender
     barrier: Barrier
     pulse: Task[None]
+    registry: Registry | None
 
 
 class EtcdJournal:
@@ -58,6 +65,7 @@ class EtcdJournal:
 
     @param engine: the cluster.
     @param timeout: how long an append or a barrier may take, in seconds.
+    @param member: what others are to tell clients of this gateway; nothing if None.
     @param client: how to ask it, if not over HTTP.
     @raise TLSError: when the engine's files do not work.
     """
@@ -67,10 +75,18 @@ class EtcdJournal:
     batch_characters = BATCH_BYTES // 6
 
     def __init__(
-        self, reactor: IReactorTime, engine: Engine, *, timeout: float = 5.0, client: Client | None = None
+        self,
+        reactor: IReactorTime,
+        engine: Engine,
+        *,
+        timeout: float = 5.0,
+        member: Member | None = None,
+        client: Client | None = None,
     ) -> None:
         self._reactor = reactor
+        self._prefix = engine.prefix
         self._timeout = timeout
+        self._member = member
         self._client = client or HTTPClient(reactor, engine, Credentials(engine))
         self._session = Session(reactor, self._client, Layout(engine.prefix), timeout * _MEMBER_SHARE)
         self._deliver: Deliver = _nobody
@@ -80,11 +96,20 @@ class EtcdJournal:
         self._own: dict[tuple[str, int], Deferred[None]] = {}
         self._checkpointer = Checkpointer(self._session)
         self._checkpointing: Task[None] | None = None
+        self._unwilling = ""
+        self._unwilling_until = 0.0
 
     @property
     def trouble(self) -> str:
-        """Why the engine cannot be used at present; empty if it can."""
-        return self._session.reason
+        """See `Journal.trouble`."""
+        now = self._reactor.seconds()
+        return self._session.reason or (self._unwilling if now < self._unwilling_until else "")
+
+    @property
+    def members(self) -> Sequence[Member]:
+        """All gateways of this key space, the oldest first; none while it is not open."""
+        parts = self._parts
+        return () if parts is None or parts.registry is None else parts.registry.members
 
     # Opening
 
@@ -100,15 +125,21 @@ class EtcdJournal:
             found = await self._session.persist(lambda: snapshot(self._session))
         except CancelledError:
             raise JournalError("the journal was closed before the engine answered") from None
+        except DamagedError as error:
+            remedy = "restore a snapshot of the engine, or choose another prefix"
+            raise JournalError(f"{self._prefix}: {error}; {remedy}") from None
         except EngineError as error:
             raise JournalError(str(error)) from None
         follower = Follower(self._session, found.mark, self._receive, self._renew)
         appender, barrier = Appender(self._session, follower), Barrier(self._session, follower)
         pulse: Task[None] = Task.endless(self._reactor, self._pulse(barrier))
-        self._parts = _Parts(follower, appender, barrier, pulse)
+        registry = None if self._member is None else Registry(self._session, self._member)
+        self._parts = _Parts(follower, appender, barrier, pulse, registry)
         self._checkpointer.begin(found)
         # Not at once: whoever loads has yet to hear what there is.
         self._reactor.callLater(0, follower.start)
+        if registry is not None:
+            registry.start()
         return found.recovered
 
     async def _pulse(self, barrier: Barrier) -> None:
@@ -131,6 +162,7 @@ class EtcdJournal:
         """Tell whoever appended a batch that it was delivered."""
         appended = self._own.pop((batch.origin, batch.number), None)
         if appended is not None:
+            self._unwilling_until = 0.0
             appended.callback(None)
 
     def _renew(self) -> Deferred[Mark]:
@@ -174,6 +206,9 @@ class EtcdJournal:
         sending: Task[None] = Task(self._reactor, self._parts.appender.append(value))
 
         def failed(failure: Failure) -> None:
+            if failure.check(UnwillingError):
+                self._unwilling = failure.getErrorMessage()
+                self._unwilling_until = self._reactor.seconds() + UNWILLING
             if not appended.called:
                 appended.errback(JournalError(failure.getErrorMessage()))
 
@@ -203,7 +238,7 @@ class EtcdJournal:
         """See `Journal.checkpoint`.  It is done when this gateway or another has written that or more."""
         assert self._parts is not None, "load it first"
         done: Deferred[None] = Deferred()
-        writing: Task[None] = Task(self._reactor, self._checkpointer.write(checkpoint, self._parts.appender))
+        writing: Task[None] = Task(self._reactor, self._checkpointer.write(checkpoint))
 
         def failed(failure: Failure) -> None:
             if not failure.check(CancelledError):
@@ -224,12 +259,14 @@ class EtcdJournal:
         for appended in list(self._own.values()):
             appended.errback(JournalError("the journal is closed"))
         parts, self._parts = self._parts, None
-        closing = succeed(None)
+        closing: Deferred[Any] = succeed(None)
         if parts is not None:
             parts.pulse.stop()
             parts.barrier.close()
             parts.follower.stop()
             closing = parts.appender.close()
+            if parts.registry is not None:
+                closing = gatherResults([closing, parts.registry.close()])
         return closing.addCallback(lambda _: self._client.close())
 
 

@@ -12,10 +12,18 @@ from twisted.python.failure import Failure
 from twisted.web.client import ResponseDone
 from twisted.web.iweb import IResponse
 
-from txetcd.journal.etcd.wire import JSON, CompactedError, EngineError, RefusedError, StaleTokenError
+from txetcd.journal.etcd.wire import (
+    JSON,
+    CompactedError,
+    EngineError,
+    RefusedError,
+    StaleTokenError,
+    UnwillingError,
+)
 
 # etcd's codes (they are gRPC's) of what is no use to ask again.
-_REFUSALS = frozenset({3, 5, 7, 8, 12})
+_REFUSALS = frozenset({3, 5, 12})
+_UNWILLING = frozenset({7, 8})
 _COMPACTED = "required revision has been compacted"
 _BUSY = "too many requests"
 # What etcd says to a token that was good once.
@@ -128,7 +136,9 @@ def refusal(message: JSON) -> EngineError:
         return CompactedError(text)
     if any(words in text for words in _STALE):
         return StaleTokenError(text)
-    if code in _REFUSALS and _BUSY not in text:
+    if code in _UNWILLING and _BUSY not in text:
+        return UnwillingError(text)
+    if code in _REFUSALS:
         return RefusedError(text)
     return EngineError(text)
 

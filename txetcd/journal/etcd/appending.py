@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import secrets
 
-from twisted.internet.defer import Deferred, succeed
+from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
 from txetcd.journal.etcd.following import Follower
+from txetcd.journal.etcd.lease import Lease
 from txetcd.journal.etcd.reading import Entry
 from txetcd.journal.etcd.session import Backoff, Session
 from txetcd.journal.etcd.task import Task
@@ -35,7 +36,7 @@ class Appender:
         self._session = session
         self._follower = follower
         self.name = ""
-        self._lease = 0
+        self._lease = Lease(session, LEASE)
         # Of the gateway's row.
         self._version = 0
         self._keeping: Task[None] | None = None
@@ -87,11 +88,11 @@ class Appender:
 
     async def _register(self) -> None:
         """Take a name."""
-        granted = await self._session.post("/lease/grant", {"TTL": str(LEASE)})
-        name, lease = secrets.token_hex(8), int(granted["ID"])
+        await self._lease.take()
+        name = secrets.token_hex(8)
         row = self._session.layout.gateway(name)
-        await self._session.txn([version_is(row, 0)], [Put(row, b"", lease)])
-        self.name, self._lease, self._version = name, lease, 1
+        await self._session.txn([version_is(row, 0)], [Put(row, b"", self._lease.id)])
+        self.name, self._version = name, 1
         self._keeping = Task.endless(self._session.reactor, self._keep())
 
     async def _keep(self) -> None:
@@ -99,7 +100,7 @@ class Appender:
         while True:
             await deferLater(self._session.reactor, LEASE / 4)
             try:
-                await self._session.post("/lease/keepalive", {"ID": str(self._lease)})
+                await self._lease.keep()
             except EngineError as error:
                 self._session.failed(str(error))
 
@@ -111,8 +112,5 @@ class Appender:
 
     def close(self) -> Deferred[None]:
         """Be known no more; fires when the engine knows, or does not answer."""
-        if not self.name:
-            return succeed(None)
         self._forget()
-        revoking = self._session.client.post("/lease/revoke", {"ID": str(self._lease)}, self._session.timeout)
-        return revoking.addCallbacks(lambda _: None, lambda failure: failure.trap(EngineError) and None)
+        return self._lease.give_back()

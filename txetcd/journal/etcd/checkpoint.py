@@ -53,7 +53,7 @@ async def write(session: Session, checkpoint: Checkpoint, revision: int, writer:
     """Write a checkpoint, unless others have written that or more.
 
     @param revision: the engine's, of the checkpoint's last batch.
-    @param writer: the name of this gateway.
+    @param writer: this gateway's name as such.
     @return: the revision of the last batch of the checkpoint before it; 0 if it was not written here.
     """
     before = 0
@@ -102,13 +102,11 @@ async def _finish(session: Session, row: Row, state: State, revision: int) -> No
             return
 
 
-async def trim(session: Session, upto: int, revision: int) -> None:
-    """Remove batches from the log, those up to a revision.
-
-    @param revision: the engine's, no earlier than that.
-    """
+async def trim(session: Session, upto: int) -> None:
+    """Remove batches from the log, those up to a revision of the engine's."""
     layout = session.layout
-    found = await session.read(layout.log, revision, changed_to=upto, keys_only=True)
+    # As they are: of a moment that is past nothing may be known any more, and no such batch is ever added.
+    found = await session.read(layout.log, changed_to=upto, keys_only=True)
     # A gateway's batches are in order, so what is to go is a range for each.
     spans: dict[bytes, tuple[bytes, bytes]] = {}
     for row in found:

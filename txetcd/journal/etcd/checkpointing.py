@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
+import secrets
 from collections import deque
 
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 
 from txetcd.journal import Checkpoint
-from txetcd.journal.etcd.appending import Appender
 from txetcd.journal.etcd.checkpoint import settled, trim, write
 from txetcd.journal.etcd.reading import Entry, Snapshot
 from txetcd.journal.etcd.session import Session
@@ -30,6 +30,8 @@ class Checkpointer:
 
     def __init__(self, session: Session) -> None:
         self._session = session
+        # Of this gateway as a writer of checkpoints; a gateway that never appends has no other.
+        self._name = secrets.token_hex(8)
         # The engine's revisions of the batches that a checkpoint may yet end with, by their positions.
         self._revisions: dict[int, int] = {}
         # When the latest checkpoints were written here, and the engine's revisions then.
@@ -43,27 +45,27 @@ class Checkpointer:
         """There is another batch."""
         self._revisions[entry.position] = entry.revision
 
-    async def write(self, checkpoint: Checkpoint, appender: Appender) -> None:
+    async def write(self, checkpoint: Checkpoint) -> None:
         """Write a checkpoint; done when it, or a later one, has been written by whomever."""
         while True:
             try:
-                await self._write(checkpoint, appender)
+                await self._write(checkpoint)
                 break
             except RefusedError as error:
                 # It has no space, say; the log is kept until it has.
                 self.log.error("No checkpoint could be written: {reason}", reason=str(error))
                 await deferLater(self._session.reactor, RETRY)
 
-    async def _write(self, checkpoint: Checkpoint, appender: Appender) -> None:
+    async def _write(self, checkpoint: Checkpoint) -> None:
         session = self._session
         revision = self._revisions[checkpoint.position]
         _, state = await session.persist(lambda: settled(session))
-        if state.position < checkpoint.position and state.writer not in ("", appender.name):
+        if state.position < checkpoint.position and state.writer not in ("", self._name):
             await deferLater(session.reactor, HOLD * random.uniform(1.0, 2.0))
-        before = await session.persist(lambda: write(session, checkpoint, revision, appender.name))
+        before = await session.persist(lambda: write(session, checkpoint, revision, self._name))
         self._revisions = {at: known for at, known in self._revisions.items() if at >= checkpoint.position}
         if before:
-            await session.persist(lambda: trim(session, before, revision))
+            await session.persist(lambda: trim(session, before))
             await self._compact(revision)
 
     async def _compact(self, revision: int) -> None:

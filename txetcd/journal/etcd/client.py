@@ -166,6 +166,8 @@ class HTTPClient:
         endpoint = self._engine.endpoints[asked]
 
         def late(_: object, seconds: float) -> Failure:
+            # A token tells of a moment, and members that were restored from before would wait for that.
+            self._token = None
             return Failure(EngineError(f"no answer within {seconds:g} s"))
 
         if timeout is not None:
@@ -239,6 +241,8 @@ class _Telling:
             self._connected(protocol)
             return protocol
 
+        # A line in the log for each connection would hide the others.
+        protocolFactory.noisy = False  # type: ignore[attr-defined]
         return self._endpoint.connect(protocolFactory).addCallback(tell)
 
 

@@ -10,6 +10,7 @@ All keys begin with the prefix and a slash; what else lies there is nobody's con
     /log/<gateway>/<n>   a batch
     /log/head            put with each batch, so that its version counts them
     /gateway/<gateway>   put with each batch of a gateway, likewise; gone when the gateway is
+    /member/<digest>     what a gateway tells the others of itself; gone when the gateway is, but sooner
 
 Values are JSON, or begin with it.  What text is not UTF-8 there comes of bytes that are not in the API.
 """
@@ -20,6 +21,7 @@ import json
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from hashlib import sha1
 from typing import Any
 
 from rpds import HashTrieMap
@@ -54,7 +56,7 @@ class State:
     @ivar index: the store's index, and
     @ivar raft_index: its count of commands, there.
     @ivar oldest_event: the index of the oldest event that counts.
-    @ivar writer: the gateway that wrote the checkpoint.
+    @ivar writer: names the gateway that wrote the checkpoint; empty for the first of all.
     @ivar stage: where the changes are that have yet to be made before the rows are at that place; empty if
         they are.
     """
@@ -94,7 +96,7 @@ class Layout:
     """The keys below a prefix.
 
     @ivar checkpoint, auth, head: single rows.
-    @ivar nodes, events, stages, log: ranges.
+    @ivar nodes, events, stages, log, members: ranges.
     """
 
     def __init__(self, prefix: str) -> None:
@@ -106,6 +108,7 @@ class Layout:
         self.events = below(base + b"/event")
         self.stages = below(base + b"/stage")
         self.log = below(base + b"/log")
+        self.members = below(base + b"/member")
         self._gateways = base + b"/gateway/"
 
     def gateway(self, gateway: str) -> bytes:
@@ -128,6 +131,10 @@ class Layout:
     def stage(self, stage: str) -> bytes:
         """What the keys of one checkpoint's changes are below."""
         return self.stages[0] + stage.encode()
+
+    def member(self, value: bytes) -> bytes:
+        """The row of what a gateway tells of itself."""
+        return self.members[0] + sha1(value).hexdigest()[:16].encode()
 
     # Nodes
 

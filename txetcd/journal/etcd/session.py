@@ -101,7 +101,7 @@ class Session:
     async def read(
         self,
         span: tuple[bytes, bytes],
-        revision: int,
+        revision: int = 0,
         *,
         changed_from: int = 0,
         changed_to: int = 0,
@@ -109,6 +109,7 @@ class Session:
     ) -> list[Row]:
         """All rows of a range as they were at a revision, in the order of their keys.
 
+        @param revision: 0 for as they are, some perhaps as they are a little later.
         @param changed_from: only those whose last change was no earlier, and
         @param changed_to: no later; 0 for any.
         """

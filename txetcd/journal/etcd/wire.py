@@ -35,6 +35,10 @@ class RefusedError(EngineError):
     elsewhere = False
 
 
+class UnwillingError(RefusedError):
+    """The engine does nothing of the kind for now: it is full, or we may not."""
+
+
 class CompactedError(EngineError):
     """The engine has forgotten that revision."""
 
@@ -116,12 +120,14 @@ class Row:
 
     @ivar revision: of the last change of it.
     @ivar version: how many changes of it there were since it was made.
+    @ivar created: the revision at which that was.
     """
 
     key: bytes
     value: bytes
     revision: int
     version: int
+    created: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,7 +216,8 @@ def rows(response: JSON) -> Iterator[Row]:
 def row(kv: JSON) -> Row:
     """A row out of JSON."""
     key, value = b64decode(kv["key"]), b64decode(kv.get("value", ""))
-    return Row(key, value, int(kv.get("mod_revision", 0)), int(kv.get("version", 0)))
+    revision, created = int(kv.get("mod_revision", 0)), int(kv.get("create_revision", 0))
+    return Row(key, value, revision, int(kv.get("version", 0)), created)
 
 
 def watch(start: bytes, end: bytes, revision: int) -> JSON:
