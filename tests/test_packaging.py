@@ -73,7 +73,14 @@ class ContentsTests(PackagingCase):
             names = set(wheel.namelist())
             metadata = wheel.read(f"txetcd-{txetcd.__version__}.dist-info/METADATA").decode()
         self.assertLessEqual(
-            {*PLUGINS, "txetcd/py.typed", "txetcd/tap.py", "txetcd/journal/sqlite.py"}, names
+            {
+                *PLUGINS,
+                "txetcd/py.typed",
+                "txetcd/tap.py",
+                "txetcd/journal/sqlite.py",
+                "txetcd/dashboard/static/index.html",
+            },
+            names,
         )
         self.assertEqual(names.intersection(NEVER), set())
         outside = {name for name in names if not name.startswith(("txetcd/", "txetcd-"))}

@@ -19,21 +19,8 @@ CHECKOUT = Path(__file__).parent.parent.parent
 # What is not in docs/, and the page that it becomes.
 PAGES = {"README.md": "index.md", "CHANGELOG.md": "changelog.md", "SECURITY.md": "security.md"}
 
-# Pages that the navigation names already, and that are still to be written.
-COMING = frozenset({"clustering.md", "dashboard.md"})
-
 _FENCE = re.compile(r"(^```.*?^```$)", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"(?<!!)\[([^\]]+)\]\(([^)\s#:]+)(#[^)\s]*)?\)")
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave out of the navigation what there is not yet."""
-    absent = {name for name in COMING if not (CHECKOUT / "docs" / name).exists()}
-    for section in config.nav or ():
-        for title, entries in section.items():
-            if isinstance(entries, list):
-                section[title] = [entry for entry in entries if absent.isdisjoint(entry.values())]
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:

@@ -465,7 +465,8 @@ _CLOSING = (
     "Every option but -f, --version and --help can also be an environment variable (ETCD_CERT_FILE for "
     "--cert-file) or a key in the file that --config names (cert_file). The command line goes before the "
     "environment, and that before the file. Options take one dash or two. Those of etcd that mean nothing "
-    "here are ignored with a warning."
+    "here are ignored with a warning. What messages mean, and how to mend it, is in docs/troubleshooting.md. "
+    "To move keys and to make copies: txetcd import, txetcd export, txetcd backup, each with --help."
 )
 _INDENT = 30
 
