@@ -24,6 +24,9 @@ from zope.interface import implementer
 
 Text = str | bytes
 
+# Where the client is.
+PEER = IPv4Address("TCP", "192.0.2.1", 54321)
+
 
 @implementer(ITransport, IConsumer, IPushProducer)
 class MemoryTransport:
@@ -77,7 +80,7 @@ class MemoryTransport:
         self.unsent.clear()
 
     def getPeer(self) -> IPv4Address:
-        return IPv4Address("TCP", "192.0.2.1", 54321)
+        return PEER
 
     def getHost(self) -> IPv4Address:
         return IPv4Address("TCP", "192.0.2.2", 4001)
@@ -122,10 +125,10 @@ class Response:
 class Conversation:
     """One connection to a site, seen from the client."""
 
-    def __init__(self, factory: Any, clock: Clock) -> None:
+    def __init__(self, factory: Any, clock: Clock, peer: object = PEER) -> None:
         self.clock = clock
         self.transport = MemoryTransport()
-        self.protocol = factory.buildProtocol(self.transport.getPeer())
+        self.protocol = factory.buildProtocol(peer)
         self.connected = self.protocol is not None
         self._methods: list[bytes] = []
         if self.connected:

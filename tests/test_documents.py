@@ -22,6 +22,8 @@ OPTIONS = {name: option for option in options.TABLE for name in (option.name, *o
 FOREIGN = frozenset("--cacert --cert --cert-type --key -days -k -newkey --logfile --syslog".split())
 
 # Those of the commands beside the server.
+# Of `python -m benchmarks`.
+BENCHMARKS = {f"--{name}" for name in "rounds seconds rows keys etcd list write".split()}
 MOVING = frozenset(
     option for parser in parsers().values() for action in parser._actions for option in action.option_strings
 )
@@ -81,7 +83,7 @@ class OptionTests(SynchronousTestCase):
         for path in documents.documents():
             for code in inline_code(path):
                 for word in code.split() if code.startswith("-") else ():
-                    if not word.startswith("-") or word in FOREIGN | MOVING:
+                    if not word.startswith("-") or word in FOREIGN | MOVING | BENCHMARKS:
                         continue
                     name = word.lstrip("-").partition("=")[0]
                     # Etcd's own, which the text names to say what becomes of them.

@@ -21,6 +21,7 @@ LAYERS = """
     commands
     query
     census changes dismantler expiry stats watchers
+    fanout
     journal
     journal.writer
     journal.*

@@ -19,11 +19,12 @@ from twisted.internet import reactor
 from twisted.internet.defer import gatherResults
 from twisted.trial.unittest import TestCase
 
+import txetcd
 from tests import documents
 from tests.certificates import CLIENT, LOOPBACK, SERVER, Authority, pem
 from tests.e2e import CONSOLE_SCRIPT, TIMEOUT, TWISTD, EndToEndCase, ServerProcess, free_port
-import txetcd
 from txetcd import SQLiteJournal, Store
+from txetcd.descriptors import raise_limit
 from txetcd.store import CHECKPOINT_COMMANDS
 
 # As docs/https.md has them: the servers without and with --ca-file, curl without and with a certificate.
@@ -339,6 +340,38 @@ class StopTests(EndToEndCase):
             for key in range(2):
                 self.assertEqual(server.request("GET", f"/v2/keys/{key}").json["node"]["value"], str(key))
             server.stop()
+
+    def test_a_thousand_watches_and_writes(self) -> None:
+        if raise_limit() < 2000:
+            self.skipTest("this process may not have enough descriptors")
+        server = self.start()
+        writers = [server.client() for _ in range(50)]
+        for writer in writers:
+            self.addCleanup(writer.close)
+            writer.request("GET", "/v2/keys/")
+        watches = [socket.create_connection(("127.0.0.1", server.port), TIMEOUT) for _ in range(1000)]
+        for number, watch in enumerate(watches):
+            self.addCleanup(watch.close)
+            stream = b"&stream=true" if number % 2 else b""
+            watch.sendall(b"GET /v2/keys/w?wait=true%b HTTP/1.1\r\nHost: x\r\n\r\n" % stream)
+        for watch in watches:
+            self.assertTrue(watch.recv(65_536).startswith(b"HTTP/1.1 200 OK\r\n"))
+        with self.slow_disk():
+            for key, writer in enumerate(writers):
+                writer.begin("PUT", f"/v2/keys/{key}", value=key)
+                self.assertEqual(server.request("GET", f"/v2/keys/{key}").status, 404)
+            began = time.monotonic()
+            server.process.send_signal(signal.SIGTERM)
+            # They have ended while the writes wait for the disk.
+            for watch in watches:
+                while watch.recv(65_536):
+                    pass
+            self.assertIsNone(server.process.poll())
+        self.assertEqual([writer.answer().status for writer in writers], [201] * len(writers))
+        server.stopped(began)
+        server = self.start()
+        self.assertEqual(len(server.request("GET", "/v2/keys/").json["node"]["nodes"]), len(writers))
+        server.stop()
 
     def test_silent_clients_do_not_hold_it_up(self) -> None:
         server = self.start()

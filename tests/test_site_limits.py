@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address, IPv6Address, UNIXAddress
 from twisted.internet.task import Clock
 from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
@@ -87,6 +88,70 @@ class ConnectionLimitTests(SiteTestCase):
     def test_any_number(self) -> None:
         self.connect(connections=0)
         self.assertFalse(conversation(self.site).closed)
+
+
+class AddressLimitTests(SiteTestCase):
+    """How many connections there may be from one address."""
+
+    def serve(self, most: int = 2) -> None:
+        self.site = Site(self.resource, self.clock, Limits(connections_per_address=most))
+
+    def come(self, address: object) -> Conversation:
+        """A client from there; it is still connected if it was let in."""
+        talk = Conversation(self.site, self.clock, address)
+        if talk.closed:
+            answer = talk.receive()
+            self.assertTrue(answer.startswith(b"HTTP/1.1 503 Service Unavailable\r\n"), answer)
+            self.assertTrue(answer.endswith(b"there are too many connections from your address\n"), answer)
+        return talk
+
+    def come_in(self, *hosts: str) -> list[bool]:
+        """Connect from each of these, one after the other; tell which were let in."""
+        kinds = [IPv6Address if ":" in host else IPv4Address for host in hosts]
+        return [not self.come(kind("TCP", host, 5)).closed for kind, host in zip(kinds, hosts, strict=True)]
+
+    def test_one_too_many(self) -> None:
+        self.serve()
+        self.assertEqual(self.come_in(*["192.0.2.1"] * 3, "192.0.2.2"), [True, True, False, True])
+
+    def test_those_that_are_gone_do_not_count(self) -> None:
+        self.serve()
+        here = IPv4Address("TCP", "192.0.2.1", 5)
+        first, second, third = (self.come(here) for _ in range(3))
+        self.assertEqual([talk.closed for talk in (first, second, third)], [False, False, True])
+        first.disconnect()
+        self.assertFalse(self.come(here).closed)
+        self.assertTrue(self.come(here).closed)
+
+    def test_network_of_ipv6(self) -> None:
+        self.serve()
+        hosts = "2001:db8::1", "2001:db8::ffff:2", "2001:db8::3", "2001:db8:0:1::1", "fe80::1%lo", "fe80::2"
+        self.assertEqual(self.come_in(*hosts), [True, True, False, True, True, True])
+        self.assertEqual(self.come_in("fe80::3"), [False])
+
+    def test_ipv4_in_ipv6(self) -> None:
+        self.serve()
+        hosts = "::ffff:192.0.2.1", "192.0.2.1", "::ffff:192.0.2.1", "::ffff:192.0.2.2"
+        self.assertEqual(self.come_in(*hosts), [True, True, False, True])
+
+    def test_same_machine(self) -> None:
+        self.serve(1)
+        self.assertEqual(self.come_in(*["127.0.0.1", "127.1.2.3", "::1", "::ffff:127.0.0.1"] * 2), [True] * 8)
+        for address in (UNIXAddress(b"/run/socket"), UNIXAddress(None), None):
+            self.assertEqual([self.come(address).closed for _ in range(2)], [False] * 2)
+
+    def test_any_number(self) -> None:
+        self.serve(0)
+        self.assertEqual(self.come_in(*["192.0.2.1"] * 9), [True] * 9)
+
+    def test_the_limit_for_all_comes_first(self) -> None:
+        self.site = Site(self.resource, self.clock, Limits(connections=1, connections_per_address=1))
+        here = IPv4Address("TCP", "192.0.2.1", 5)
+        first = self.come(here)
+        refused = Conversation(self.site, self.clock, here)
+        self.assertIn(b"\r\n\r\nthere are too many connections\n", refused.receive())
+        first.disconnect()
+        self.assertFalse(self.come(here).closed)
 
 
 class TimeTests(SiteTestCase):
@@ -417,4 +482,4 @@ class ShutdownTests(SiteTestCase):
         self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_limits_are_a_choice(self) -> None:
-        self.assertEqual(Limits(), Limits(1_572_864, 65_536, 100, 10_000, 60.0))
+        self.assertEqual(Limits(), Limits(1_572_864, 65_536, 100, 10_000, 5_000, 60.0))

@@ -12,7 +12,6 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 from twisted.application.service import Service
-from twisted.internet.abstract import FileDescriptor
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
 from twisted.internet.endpoints import serverFromString
 from twisted.internet.error import CannotListenError
@@ -20,13 +19,14 @@ from twisted.internet.interfaces import (
     IListeningPort,
     IReactorCore,
     IReactorFromThreads,
-    IReactorTime,
     IStreamServerEndpoint,
 )
+from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txetcd import errors, tls
+from txetcd import descriptors, errors, tls
+from txetcd.descriptors import Door, IDoorReactor
 from txetcd.errors import EtcdError
 from txetcd.journal import Journal
 from txetcd.journal.etcd import EtcdJournal
@@ -52,7 +52,7 @@ from txetcd.tls.refusals import name as name_text
 GRACE = 2.0
 
 
-class IServerReactor(IReactorCore, IReactorTime, IReactorFromThreads):
+class IServerReactor(IReactorCore, IReactorFromThreads, IDoorReactor):
     """What a server needs of a reactor, besides what its endpoints do."""
 
 
@@ -102,6 +102,7 @@ class Server(Service):
             header_bytes=settings.max_header_bytes,
             headers=settings.max_headers,
             connections=settings.max_connections,
+            connections_per_address=settings.max_connections_per_address,
             idle=settings.idle_timeout,
         )
         self.keeper = keeper(reactor, settings)
@@ -118,7 +119,8 @@ class Server(Service):
         self._probed = Site(probed, reactor, limits)
         self._endpoints = dict(endpoints(reactor, settings, self.keeper))
         self._metrics = dict(metrics_endpoints(reactor, settings, self.keeper))
-        self._ports: list[IListeningPort] = []
+        self._reactor = reactor
+        self._ports: list[IListeningPort | Door] = []
         self._serving = False
 
     def _sources(self, requests: RequestCounts) -> Sources:
@@ -139,6 +141,9 @@ class Server(Service):
         @raise StartError: when one cannot be had.
         """
         super().privilegedStartService()
+        problem = descriptors.shortage(self._settings.max_connections, descriptors.raise_limit())
+        if problem is not None:
+            self.log.warn("{problem}", problem=problem)
         self._listen(self._endpoints, self._site)
         self._listen(self._metrics, self._probed)
 
@@ -152,10 +157,14 @@ class Server(Service):
                 raise StartError(_cannot_listen(where, failures[0]))
 
     def _bound(self, port: IListeningPort) -> None:
-        self._ports.append(port)
-        # Clients who come early wait in the kernel's queue.
-        if isinstance(port, FileDescriptor) and not self._serving:
-            port.stopReading()
+        if not isinstance(port, Port):
+            self._ports.append(port)
+            return
+        door = Door(port, self._reactor)
+        self._ports.append(door)
+        # Until then clients who come early wait in the kernel's queue.
+        if self._serving:
+            door.open()
 
     def startService(self) -> None:
         """Open the logs and the store, and begin to serve.
@@ -192,8 +201,8 @@ class Server(Service):
         self._serving = True
         self.ready()
         for port in self._ports:
-            if isinstance(port, FileDescriptor):
-                port.startReading()
+            if isinstance(port, Door):
+                port.open()
         self._say_what_is_served()
         self._notify(READY)
 

@@ -39,6 +39,7 @@ from txetcd.dismantler import Dismantler
 from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event, History, concerns
 from txetcd.expirer import Expirer
+from txetcd.fanout import Fanout
 from txetcd.journal import Batch, Checkpoint, Journal, Recovered
 from txetcd.query import clean_key
 from txetcd.stats import StoreFigures, StoreStats
@@ -94,6 +95,7 @@ class Store(Service):
         self._tree: Tree | None = None
         self._history = History(self._history_size)
         self._watchers = Watchers()
+        self._fanout = Fanout(self.reactor, self._tell)
         self._committer = Committer(self._journal, self.reactor, self._unavailable)
         self._expirer = Expirer(self.reactor, self.time, lambda: self.tree, self._committer)
         self._dismantler = Dismantler(self.reactor)
@@ -175,6 +177,7 @@ class Store(Service):
         super().stopService()
         self._accepting = False
         self._expirer.stop()
+        self._fanout.drain()
         for watcher in self._watchers.clear():
             self._tell(watcher.cleared)
         stopping = self._committer.drain()
@@ -372,10 +375,9 @@ class Store(Service):
             self._changes.add(event)
             self._census.add(event)
             self._expirer.add(event, self._tree)
-            for watcher in self._watchers.concerned(event, before):
-                # An earlier watcher may have ended a later one.
-                if watcher.active:
-                    self._tell(watcher.notify, event)
+            concerned = self._watchers.concerned(event, before)
+            if concerned:
+                self._fanout.add(concerned, event)
             if event.removes_dir:
                 removed = before.find(event.key)
                 assert isinstance(removed, Dir)

@@ -64,6 +64,8 @@ class Watchers:
         if not watcher.active:
             return
         watcher.active = False
+        # Whoever is told mostly knows the watch, too: that cycle would keep both until a collection.
+        watcher.notify = watcher.cleared = _nobody
         self._count -= 1
         watchers = self._by_key[watcher.key]
         del watchers[watcher]
@@ -111,6 +113,10 @@ class Watchers:
                 if before.find(watched) is not None:
                     yield watched
         yield from _above(key)
+
+
+def _nobody(*_: object) -> None:
+    """Is told of an event, or of the end, when nobody is."""
 
 
 def _above(key: str) -> Iterator[str]:

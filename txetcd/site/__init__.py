@@ -20,6 +20,7 @@ from twisted.web.server import Session
 from zope.interface import implementer
 
 from txetcd.site.channel import Channel, Limits, Observer, Refusal
+from txetcd.site.crowd import Crowd
 from txetcd.site.request import Request
 
 __all__ = ["Limits", "Observer", "Refusal", "Site"]
@@ -70,6 +71,7 @@ class Site(Factory):
         self._refusal = plain_refusal if refusal is None else refusal
         self._channels: set[Channel] = set()
         self._counted = 0
+        self._crowd = Crowd(limits.connections_per_address)
         self._sweeping: IDelayedCall | None = None
         self._stopping = False
         self._deadline: IDelayedCall | None = None
@@ -142,20 +144,26 @@ class Site(Factory):
 
     # What channels tell.
 
-    def opened(self, channel: Channel) -> bool:
-        """There is a new connection; tell whether it may stay."""
+    def opened(self, channel: Channel) -> str | None:
+        """There is a new connection; say why it may not stay, None if it may."""
         self._channels.add(channel)
         if self._sweeping is None:
             self._sweep()
         limit = self.limits.connections
-        channel.counted = not limit or self._counted < limit
-        self._counted += channel.counted
-        return channel.counted
+        if limit and self._counted >= limit:
+            return "there are too many connections"
+        if not self._crowd.enter(channel.peer):
+            return "there are too many connections from your address"
+        channel.counted = True
+        self._counted += 1
+        return None
 
     def gone(self, channel: Channel) -> None:
         """A connection is no more."""
         self._channels.discard(channel)
-        self._counted -= channel.counted
+        if channel.counted:
+            self._counted -= 1
+            self._crowd.leave(channel.peer)
         if not self._channels:
             if self._sweeping is not None:
                 self._sweeping.cancel()

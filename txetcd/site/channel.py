@@ -5,7 +5,7 @@ How requests read is in `http1`, how output is paced in `sending`, what resource
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -50,6 +50,8 @@ class Limits:
     @param header_bytes: bytes of the request line and all headers together.
     @param headers: number of headers.
     @param connections: number of connections served at a time; 0 for any number.
+    @param connections_per_address: number of those that may come from one IPv4 address, or one IPv6 network
+        of 64 bits; 0 for any number. Clients on the same machine are not counted.
     @param idle: seconds that a connection may be without a request, that the head of a request may take to
         arrive, and then its body, and that output may wait without the client taking any of it. A request
         that is being answered may take for ever.
@@ -59,6 +61,7 @@ class Limits:
     header_bytes: int = 65_536
     headers: int = 100
     connections: int = 10_000
+    connections_per_address: int = 5_000
     idle: float = 60.0
 
 
@@ -91,8 +94,8 @@ class Owner(Protocol):
     limits: Limits
     observers: Sequence[Observer]
 
-    def opened(self, channel: Channel) -> bool:
-        """There is a new connection; tell whether it may stay."""
+    def opened(self, channel: Channel) -> str | None:
+        """There is a new connection; say why it may not stay, None if it may."""
 
     def gone(self, channel: Channel) -> None:
         """A connection is no more."""
@@ -123,7 +126,7 @@ class Channel(Sender):
         self.peer = peer
         # Whether the connection may stay open after the present request.
         self.persistent = True
-        # Whether this is one of the connections that `Limits.connections` counts.
+        # Whether this is one of the connections that the limits count.
         self.counted = False
         self._buffer = b""
         self._seen = 0
@@ -148,8 +151,9 @@ class Channel(Sender):
         if ITCPTransport.providedBy(self.transport):
             self.transport.setTcpNoDelay(True)
         self._moved()
-        if not self.site.opened(self):
-            self._refuse(503, "there are too many connections")
+        reason = self.site.opened(self)
+        if reason is not None:
+            self._refuse(503, reason)
 
     def dataReceived(self, data: bytes) -> None:
         if self._closing:
@@ -212,6 +216,18 @@ class Channel(Sender):
             self._advance()
         else:
             self.loseConnection()
+
+    def together(self, answer: Callable[[], None]) -> None:
+        """Send in one go what a call writes."""
+        if self._corked:
+            answer()
+            return
+        self._corked = True
+        try:
+            answer()
+        finally:
+            self._corked = False
+            self._advance()
 
     def loseConnection(self) -> None:
         """Read nothing more, send what has been written and close."""

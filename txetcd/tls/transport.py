@@ -100,6 +100,15 @@ class PromptTLS(TLSMemoryBIOProtocol):
         self.established = False
         super().connectionLost(reason)
 
+    def _tlsShutdownFinished(self, reason: Failure | None) -> None:
+        """TLS has come to its end, for a reason whose traceback leads back here.
+
+        Without that there is no cycle to keep the connection in memory until a collection.
+        """
+        if reason is not None:
+            reason.cleanFailure()
+        super()._tlsShutdownFinished(reason)
+
     def _flushSendBIO(self) -> None:
         """Send what OpenSSL has encrypted, all of it; Twisted calls this too, after whatever it does."""
         if self._patience > 0:

@@ -217,8 +217,14 @@ class EtcdJournal:
             sending.stop()
             return result
 
+        began = self._reactor.seconds()
+
+        def gather(_: None) -> Deferred[None]:
+            return self._session.gather(began) if len(batch.commands) > 1 else succeed(None)
+
         sending.done.addErrback(failed)
-        return self._in_time(appended).addBoth(over)
+        ended: Deferred[None] = self._in_time(appended).addBoth(over)
+        return ended.addCallback(gather)
 
     def barrier(self) -> Deferred[None]:
         """See `Journal.barrier`."""

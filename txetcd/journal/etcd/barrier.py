@@ -43,10 +43,12 @@ class Barrier:
         return waiting.addBoth(over)
 
     async def _ask(self) -> None:
-        backoff = Backoff(self._session.reactor)
+        reactor = self._session.reactor
+        backoff = Backoff(reactor)
         while self._waiting:
             # Those who come while the engine answers may know of more than it tells.
             asking, self._waiting = self._waiting, []
+            began = reactor.seconds()
             try:
                 position = await self._length()
             except EngineError as error:
@@ -57,6 +59,8 @@ class Barrier:
             self._session.worked()
             for each in asking:
                 self._let_go(each, position)
+            if len(asking) > 1:
+                await self._session.gather(began)
 
     async def _length(self) -> int:
         """The position of the last batch."""
