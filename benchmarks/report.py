@@ -9,6 +9,7 @@ from html import escape
 from benchmarks.figures import CPU, P99, RATE, Figure, Result
 
 BEGIN, END = "<!-- figures: begin -->", "<!-- figures: end -->"
+CLUSTER_BEGIN, CLUSTER_END = "<!-- cluster figures: begin -->", "<!-- cluster figures: end -->"
 REQUESTS = (RATE, P99, CPU)
 
 # The plot, in its own units.
@@ -75,13 +76,13 @@ def _table(heads: Sequence[str], texts: int, rows: Sequence[Sequence[str]]) -> s
     return "\n".join(f"| {' | '.join(cells)} |" for cells in (heads, rule, *rows))
 
 
-def insert(document: str, generated: str) -> str:
-    """A document with another text between its two marks.  Raises `ValueError` if it has none."""
-    before, begin, rest = document.partition(BEGIN)
-    _, end, after = rest.partition(END)
-    if not begin or not end:
-        raise ValueError(f"there is no {BEGIN} … {END}")
-    return f"{before}{BEGIN}\n\n{generated}\n\n{END}{after}"
+def insert(document: str, generated: str, begin: str = BEGIN, end: str = END) -> str:
+    """A document with another text between two marks.  Raises `ValueError` if it does not have them."""
+    before, first, rest = document.partition(begin)
+    _, second, after = rest.partition(end)
+    if not first or not second:
+        raise ValueError(f"there is no {begin} … {end}")
+    return f"{before}{begin}\n\n{generated}\n\n{end}{after}"
 
 
 def plot(results: Sequence[Result]) -> str:

@@ -357,6 +357,23 @@ class FollowingTests(EngineTestCase):
         self.pass_time(11)
         self.assertEqual(one.journal.trouble, "")
 
+    def test_room_for_those_who_were_answered(self) -> None:
+        """After a batch of several, the next is asked for a little later; after one of one, at once."""
+        one = self.gateway()
+        for count, later in ((1, False), (2, True)):
+            one.link.cut()
+            appended = one.append(*(put(f"/{count}/{number}") for number in range(count)))
+            self.pass_time(1)
+            one.link.heal()
+            written = len(one.written)
+            while len(one.written) == written:
+                self.clock.advance(0.01)
+                self.turn()
+            if later:
+                self.assertNoResult(appended)
+                self.pass_time(0.5)
+            self.successResultOf(appended)
+
     def test_too_long(self) -> None:
         one = self.gateway()
         self.assertIn("more than the engine takes", self.failed(one.write("/1", "x" * 1_500_001)))

@@ -6,7 +6,9 @@ import argparse
 import random
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,7 +17,7 @@ from twisted.internet.defer import Deferred
 from twisted.internet.task import react
 from twisted.internet.threads import deferToThread
 
-from tests.cluster.nemesis import FAULTS
+from tests.cluster.nemesis import ENGINE_FAULTS, FAULTS
 from tests.cluster.workload import Plan, Report, run
 from tests.cluster.worlds import EngineWorld, EtcdWorld, SQLiteWorld, World
 
@@ -30,7 +32,12 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     """Run clients against a world for a while, and say what was wrong with what they saw."""
     parser = argparse.ArgumentParser(prog="python -m tests.cluster", description=__doc__)
     parser.add_argument("--seconds", type=float, default=120, help="how long (default %(default)s)")
-    parser.add_argument("--faults", default=",".join(FAULTS), help="what goes wrong (default %(default)s)")
+    parser.add_argument(
+        "--faults",
+        default=None,
+        help=f"what goes wrong (default all: {', '.join(FAULTS)};"
+        f" with the world engine also {', '.join(ENGINE_FAULTS)})",
+    )
     parser.add_argument("--lasting", type=float, default=2, help="seconds of a fault (default %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="what decides about everything (default: any)")
     parser.add_argument("--clients", type=int, default=6, help="how many (default %(default)s)")
@@ -40,17 +47,21 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
         default="engine",
         help="gateways on a cluster, one server on a file, or a real etcd (default %(default)s)",
     )
+    parser.add_argument(
+        "--directory", type=Path, default=None, help="an empty one for data and logs, which stays then"
+    )
     options = parser.parse_args(arguments)
-    faults = tuple(filter(None, options.faults.split(",")))
-    if unknown := set(faults) - set(FAULTS):
-        parser.error(f"--faults: {', '.join(sorted(unknown))}: choose from {', '.join(FAULTS)}")
+    known = FAULTS | ENGINE_FAULTS if options.world == "engine" else FAULTS
+    faults = tuple(known if options.faults is None else filter(None, options.faults.split(",")))
+    if unknown := set(faults) - set(known):
+        parser.error(f"--faults: {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     seed = random.randrange(2**32) if options.seed is None else options.seed
     plan = Plan(options.seconds, faults, seed, options.clients, lasting=options.lasting)
     _say(f"seed {seed}")
-    return Deferred.fromCoroutine(_run(reactor, _WORLDS[options.world], plan))
+    return Deferred.fromCoroutine(_run(reactor, _WORLDS[options.world], options.directory, plan))
 
 
-async def _run(reactor: Any, make: Callable[[Any, Path], World], plan: Plan) -> None:
+async def _run(reactor: Any, make: Callable[[Any, Path], World], directory: Path | None, plan: Plan) -> None:
     stop = threading.Event()
     over: Deferred[None] = Deferred()
 
@@ -61,8 +72,8 @@ async def _run(reactor: Any, make: Callable[[Any, Path], World], plan: Plan) -> 
 
     reactor.addSystemEventTrigger("before", "shutdown", interrupted)
     try:
-        with TemporaryDirectory() as directory:
-            report = await _start_and_run(make(reactor, Path(directory)), plan, stop)
+        with TemporaryDirectory() if directory is None else nullcontext(directory) as place:
+            report = await _start_and_run(make(reactor, Path(place)), plan, stop)
     finally:
         over.callback(None)
     _say(str(report))
@@ -71,14 +82,21 @@ async def _run(reactor: Any, make: Callable[[Any, Path], World], plan: Plan) -> 
 
 
 async def _start_and_run(world: World, plan: Plan, stop: threading.Event) -> Report:
+    tried: Counter[str] = Counter()
+
+    def tell(fault: str) -> None:
+        tried[fault] += 1
+        _say(f"  {fault}")
+
     def work() -> Report:
         world.start()
-        return run(world, plan, stop, lambda fault: _say(f"  {fault}"))
+        return run(world, plan, stop, tell)
 
     try:
         return await deferToThread(work)
     finally:
         await world.close()
+        _say(", ".join(f"{name} {count}" for name, count in sorted(tried.items())))
 
 
 def _say(text: str) -> None:

@@ -25,6 +25,9 @@ _PAUSE = 0.005
 _PAUSE_AFTER_FAILURE = 0.05
 # How likely a client is to turn to another server after an answer.
 _RESTLESSNESS = 0.1
+# How many of the keys that are created run out, and after how many seconds, first and last.
+_PASSING = 0.4
+_TTLS = (1, 2)
 
 # What clients ask for, and how often.
 _MIX = {
@@ -97,6 +100,8 @@ def _spelled(request: Request) -> tuple[str, str, str | None]:
     form: dict[str, object] = {"value": request.value}
     if request.kind is Kind.CREATE:
         form["prevExist"] = "false"
+        if request.ttl is not None:
+            form["ttl"] = request.ttl
     elif request.kind is Kind.SWAP:
         form["prevIndex" if isinstance(request.previous, int) else "prevValue"] = request.previous
     return ("POST" if request.kind is Kind.APPEND else "PUT"), path, urlencode(form)
@@ -129,10 +134,12 @@ class Keys:
     """The keys in use at the moment, for all clients; safe in threads.
 
     @ivar root: the directory that they are in.
+    @ivar passing: the directory of those that run out; it is in that.
     """
 
     def __init__(self, root: str) -> None:
         self.root = root
+        self.passing = f"{root}/passing"
         self._lock = threading.Lock()
         self._taken: Counter[str] = Counter()
 
@@ -188,6 +195,8 @@ class Client:
             return Request(kind, key)
         self._written += 1
         value = f"{self._name}.{self._written}"
+        if kind is Kind.CREATE and self._rng.random() < _PASSING:
+            return Request(kind, f"{self._keys.passing}/{value}", value, ttl=self._rng.randint(*_TTLS))
         previous = self._rng.choice(last) if kind is Kind.SWAP and last else None
         return Request(kind, key, value, previous)
 

@@ -10,6 +10,9 @@ from dataclasses import dataclass, field
 
 from tests.cluster.histories import Breach, Kind, Operation, Outcome
 
+# By how many seconds the clocks for ttls and histories may have drifted apart.
+_CLOCKS = 0.05
+
 
 @dataclass(frozen=True)
 class Event:
@@ -27,10 +30,12 @@ class Watched:
 
     @ivar events: as they came.
     @ivar gaps: indices, first and last, that the server has said it no longer has (errorCode 401).
+    @ivar expired: when a key was shown to have run out, by the clock of the history.
     """
 
     events: list[Event] = field(default_factory=list)
     gaps: list[tuple[int, int]] = field(default_factory=list)
+    expired: dict[str, float] = field(default_factory=dict)
 
     def excused(self, index: int) -> bool:
         """Whether the server has said that it cannot show the event of that index."""
@@ -52,7 +57,9 @@ def check_events(
     everything = {event.index: event for one in watched.values() for event in one.events}
     for server, one in watched.items():
         yield from _complete(server, one, everything, first, last)
-    yield from _as_asked(everything, list(history), watched, first, last)
+    history = list(history)
+    yield from _as_asked(everything, history, watched, first, last)
+    yield from _run_out(everything, history, watched, last)
 
 
 def _in_order(server: str, one: Watched) -> Iterator[Breach]:
@@ -84,7 +91,7 @@ def _as_asked(
     by_value: dict[str, Event] = {}
     for index in sorted(everything):
         event = everything[index]
-        if event.action == "delete":
+        if event.action in ("delete", "expire"):
             continue
         writer = writers.get(event.value)
         if event.value in by_value:
@@ -105,6 +112,32 @@ def _as_asked(
                 yield Breach("no watch has shown", (operation,))
         elif not _fits(shown, operation):
             yield Breach(f"watches show {_put(shown)} for", (operation,))
+
+
+def _run_out(
+    everything: Mapping[int, Event], history: list[Operation], watched: Mapping[str, Watched], last: int
+) -> Iterator[Breach]:
+    """Whether each key with a ttl has run out, once and not too early, and no other has."""
+    asked = {each.request.key: each for each in history if each.request.ttl is not None}
+    expired: dict[str, Event] = {}
+    for index in sorted(everything):
+        event = everything[index]
+        if event.action != "expire":
+            continue
+        creation = asked.get(event.key)
+        if creation is None or event.key in expired:
+            again = expired.get(event.key)
+            yield Breach(f"{_put(again)} and {_put(event)}" if again else f"nobody asked for {_put(event)}")
+            continue
+        expired[event.key] = event
+        shown = min(one.expired[event.key] for one in watched.values() if event.key in one.expired)
+        if shown < creation.invoked + (creation.request.ttl or 0) - _CLOCKS:
+            yield Breach(f"too early, after {shown - creation.invoked:.3f} s: {_put(event)}", (creation,))
+    for event in everything.values():
+        stays = event.action == "create" and event.key in asked and event.key not in expired
+        shown_all = any(all(end <= event.index for _, end in one.gaps) for one in watched.values())
+        if stays and event.index < last and shown_all:
+            yield Breach("has never run out", (asked[event.key],))
 
 
 def _fits(event: Event, operation: Operation) -> bool:

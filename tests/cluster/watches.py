@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any
@@ -80,6 +81,8 @@ class Watch(threading.Thread):
             index = int(event["node"]["modifiedIndex"])
             node = event["node"]
             self.watched.events.append(Event(index, event["action"], node["key"], node.get("value", "")))
+            if event["action"] == "expire":
+                self.watched.expired.setdefault(node["key"], time.monotonic())
             self._next = max(self._next, index + 1)
 
     def _refused(self, error: Any) -> None:

@@ -23,6 +23,10 @@ from tests.cluster.sockets import owns
 _GATEWAYS = 3
 # How much of each log goes with a failure.
 _LOG_SHOWN = 3000
+# Where the rows of gateways are.
+_PREFIX = "/txetcd"
+# Bytes that the members of an engine keep: so few that tests can fill them, and enough for a long run.
+_QUOTA = 48 * 2**20
 
 
 class World(ABC):
@@ -55,6 +59,10 @@ class World(ABC):
     @abstractmethod
     def isolate_leader(self) -> None:
         """Cut the leader off from its peers, if it has any, but not from clients."""
+
+    def damage(self) -> str:
+        """What is wrong with what it has at the end, whoever asks; empty if nothing is."""
+        return ""
 
     async def close(self) -> None:
         """Kill all processes and cut all links; returns when nothing listens any more."""
@@ -139,6 +147,11 @@ class ClusterWorld(World):
         self.at_links([inwards], Link.cut)
         self.at_links(outwards, lambda link: link.refuse(lambda port: owns(leader.pid, port, link.port)))
 
+    def damage(self) -> str:
+        self.cluster.wait_healthy()
+        hashes = self.cluster.hashes()
+        return f"the members differ: {hashes}" if len(set(hashes.values())) > 1 else ""
+
     def heal(self) -> None:
         self.at_links([*self._peer_links.values()], Link.heal)
         super().heal()
@@ -163,31 +176,40 @@ class EtcdWorld(ClusterWorld):
 
 
 class EngineWorld(ClusterWorld):
-    """Gateways in front of a cluster that wants certificates; links lead from each to each member."""
+    """Gateways in front of a cluster that wants certificates; links lead from each to each member.
+
+    @ivar gateways: the gateways, and
+    @ivar ways: by their names, the links that lead from them.
+    """
 
     def __init__(self, reactor: Any, directory: Path) -> None:
-        super().__init__(reactor, directory, tls=True)
-        self._gateways = [self._gateway(f"gateway{number}", directory) for number in range(_GATEWAYS)]
-        self.processes += self._gateways
-        self.servers = [Server(gateway.name, gateway.port) for gateway in self._gateways]
+        super().__init__(reactor, directory, tls=True, options=(f"--quota-backend-bytes={_QUOTA}",))
+        self.ways: dict[str, list[Link]] = {}
+        self.gateways = [self._gateway(f"gateway{number}", directory) for number in range(_GATEWAYS)]
+        self.processes += self.gateways
+        self.servers = [Server(gateway.name, gateway.port) for gateway in self.gateways]
 
     def _gateway(self, name: str, directory: Path) -> Gateway:
-        ports = [self._link(member.client_port).port for member in self.cluster.members]
-        endpoints = ",".join(f"127.0.0.1:{port}" for port in ports)
+        ways = self.ways[name] = [self._link(member.client_port) for member in self.cluster.members]
+        endpoints = ",".join(f"127.0.0.1:{link.port}" for link in ways)
         tls = self.cluster.tls
         assert tls is not None
         options = [
             "--history-size=100000",
-            f"--engine=etcd+https://{endpoints}/txetcd",
+            f"--engine=etcd+https://{endpoints}{_PREFIX}",
             f"--peer-ca-file={tls.ca_file}",
             f"--peer-cert-file={tls.cert_file}",
             f"--peer-key-file={tls.key_file}",
         ]
         return Gateway(name, directory, options)
 
+    def checkpoints(self) -> int:
+        """How many checkpoints have been written."""
+        return self.cluster.version(f"{_PREFIX}/checkpoint".encode())
+
     def start(self) -> None:
         super().start()
-        for gateway in self._gateways:
+        for gateway in self.gateways:
             gateway.start()
-        for gateway in self._gateways:
+        for gateway in self.gateways:
             gateway.wait_healthy()
