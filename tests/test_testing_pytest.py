@@ -81,7 +81,9 @@ class SuiteCase(SynchronousTestCase):
     def assert_pytest_passes(self, tests: int, *arguments: str) -> None:
         """So many tests pass, and there is no warning."""
         warnings = [word for rule in ("error", *TWISTEDS_OWN) for word in ("-W", rule)]
-        status, output = self.run_python("-m", "pytest", "-q", "--rootdir=.", *warnings, *arguments)
+        status, output = self.run_python(
+            "-m", "pytest", "-q", "--rootdir=.", "-o", "testpaths=", *warnings, *arguments
+        )
         self.assertEqual(status, 0, output)
         self.assertRegex(output, rf"(?m)^{tests} passed in ")
 
