@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
+from twisted.logger import LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.journal_contract import put
 from tests.store_harness import HeldJournal
 from txetcd import errors
 from txetcd.commands import Command, Delete, Set
-from txetcd.committer import BATCH_COMMANDS, Committer, Outcome
+from txetcd.committer import BATCH_COMMANDS, QUIET, Committer, Outcome
 from txetcd.errors import EtcdError
 from txetcd.journal import BATCH_CHARACTERS, Batch, Journal
 from txetcd.journal.memory import MemoryJournal
@@ -140,6 +141,26 @@ class AnswerTests(CommitterTestCase):
         self.journal.commit()
         self.successResultOf(later)
         self.assertEqual([self.keys(batch) for batch in self.delivered], ["/c"])
+
+    def test_failures_are_told_of_now_and_then(self) -> None:
+        """A disk that stays full for long does not fill the log, too."""
+        said: list[LogEvent] = []
+        globalLogPublisher.addObserver(said.append)
+        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        for keys in (["/a"], ["/b", "/c"], ["/d"]):
+            for failed in self.fail_all(*keys):
+                self.failureResultOf(failed, EtcdError)
+        self.assertEqual([event["count"] for event in said], [1])
+        self.clock.advance(QUIET)
+        for failed in self.fail_all("/e"):
+            self.failureResultOf(failed, EtcdError)
+        self.assertEqual([event["count"] for event in said], [1, 4])
+
+    def fail_all(self, *keys: str) -> list[Deferred[Outcome]]:
+        added = self.add(*keys)
+        self.turn()
+        self.journal.refuse("full")
+        return added
 
     def test_given_up(self) -> None:
         """A refused batch that turns up in the order after all answers nobody again."""

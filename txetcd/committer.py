@@ -19,6 +19,8 @@ from txetcd.stats import CommitStats
 
 # A batch is bounded so that neither its commit nor its evaluation takes long.
 BATCH_COMMANDS = 512
+# Seconds in which failures are told of once.
+QUIET = 10.0
 
 Outcome = Event | Auth | RefusedError | None
 """What a command came to: its event, the users and roles after a change of those, or why it was refused; None
@@ -59,6 +61,9 @@ class Committer:
         self._in_flight: Deferred[None] | None = None
         self._waiting: dict[int, list[Answer]] = {}
         self._began = 0.0
+        # Of writes that failed: how many the log has not told of yet, and when it last told of any.
+        self._untold = 0
+        self._told = -QUIET
 
     def unfinished(self) -> int:
         """How many commands are not yet durable."""
@@ -139,8 +144,12 @@ class Committer:
     def _failed(self, failure: Failure, batch: Batch) -> None:
         reason = failure.getErrorMessage()
         self.stats.failed += 1
-        self.log.error(
-            "{count} writes could not be made durable: {reason}", count=len(batch.commands), reason=reason
-        )
+        self._untold += len(batch.commands)
+        now = self._reactor.seconds()
+        if now - self._told >= QUIET:
+            self.log.error(
+                "{count} writes could not be made durable: {reason}", count=self._untold, reason=reason
+            )
+            self._untold, self._told = 0, now
         for answer in self.waiting_for(batch):
             answer(self._refusal(reason))
