@@ -12,7 +12,7 @@ from typing import Any
 
 from tests.certificates import CLIENT, LOOPBACK, SERVER, Authority, Credentials
 from tests.e2e import TIMEOUT, Answer, EndToEndCase, ServerProcess, free_port
-from txetcd.store import CHECKPOINT_COMMANDS
+from txetcd.journal import CHECKPOINT_COMMANDS
 
 ROOT = "root:pw"
 ALICE = "alice:a"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from twisted.internet.defer import Deferred
 from twisted.internet.task import Clock
-from twisted.logger import LogEvent, globalLogPublisher
+from twisted.logger import ILogObserver, LogEvent, globalLogPublisher
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.journal_contract import put
@@ -145,8 +147,9 @@ class AnswerTests(CommitterTestCase):
     def test_failures_are_told_of_now_and_then(self) -> None:
         """A disk that stays full for long does not fill the log, too."""
         said: list[LogEvent] = []
-        globalLogPublisher.addObserver(said.append)
-        self.addCleanup(globalLogPublisher.removeObserver, said.append)
+        observer = cast(ILogObserver, said.append)
+        globalLogPublisher.addObserver(observer)
+        self.addCleanup(globalLogPublisher.removeObserver, observer)
         for keys in (["/a"], ["/b", "/c"], ["/d"]):
             for failed in self.fail_all(*keys):
                 self.failureResultOf(failed, EtcdError)

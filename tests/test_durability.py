@@ -15,7 +15,7 @@ from functools import partial
 from typing import Any
 
 from tests.e2e import TIMEOUT, TWISTD, Client, EndToEndCase, ServerProcess, free_port
-from txetcd.store import CHECKPOINT_COMMANDS
+from txetcd.journal import CHECKPOINT_COMMANDS
 
 ROUNDS = 6
 WRITERS = 4

@@ -25,7 +25,7 @@ from tests.certificates import CLIENT, LOOPBACK, SERVER, Authority, pem
 from tests.e2e import CONSOLE_SCRIPT, TIMEOUT, TWISTD, EndToEndCase, ServerProcess, free_port
 from txetcd import SQLiteJournal, Store
 from txetcd.descriptors import raise_limit
-from txetcd.store import CHECKPOINT_COMMANDS
+from txetcd.journal import CHECKPOINT_COMMANDS
 
 # As docs/https.md has them: the servers without and with --ca-file, curl without and with a certificate.
 PLAIN_SERVER, GUARDED_SERVER = documents.commands(documents.HTTPS, "twistd")[:2]

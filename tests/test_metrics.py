@@ -20,6 +20,7 @@ from tests.e2e import Client, EndToEndCase, free_port
 from tests.http_harness import Conversation, conversation
 from tests.store_harness import EPOCH, StoreTestCase
 from tests.tls_harness import MemoryClient, Recorder, TLSCase
+from txetcd.journal import CHECKPOINT_COMMANDS
 from txetcd.journal.memory import MemoryJournal
 from txetcd.observing.files import LineFile
 from txetcd.observing.metrics import Sources, exposition
@@ -27,7 +28,7 @@ from txetcd.observing.requests import RequestCounts
 from txetcd.resources.api import API
 from txetcd.site import Limits, Site
 from txetcd.stats import Histogram
-from txetcd.store import CHECKPOINT_COMMANDS, Store
+from txetcd.store import Store
 from txetcd.tls.connection import Factory
 from txetcd.tree import Dir, File
 

@@ -21,10 +21,9 @@ from txetcd.dismantler import NODES, Dismantler
 from txetcd.events import Event
 from txetcd.expirer import EXPIRE_KEYS
 from txetcd.expiry import STEPS, SWEPT_EACH, Expirations
-from txetcd.journal import Checkpoint
+from txetcd.journal import CHECKPOINT_COMMANDS, Checkpoint
 from txetcd.journal.memory import MemoryJournal
 from txetcd.resources.late import Listing
-from txetcd.store import CHECKPOINT_COMMANDS
 from txetcd.tree import EMPTY, NAMES, SECOND, SLICE, Dir, File, Node, Page, Tree, build, listing_json
 from txetcd.watchers import Watcher, Watchers
 

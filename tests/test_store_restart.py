@@ -17,10 +17,10 @@ from txetcd.auth_commands import CreateUser, DisableAuth, EnableAuth
 from txetcd.commands import Command
 from txetcd.errors import EtcdError
 from txetcd.events import Event
-from txetcd.journal import Checkpoint
+from txetcd.journal import CHECKPOINT_COMMANDS, Checkpoint
 from txetcd.journal.memory import MemoryJournal
 from txetcd.journal.sqlite import SQLiteJournal
-from txetcd.store import CHECKPOINT_CHARACTERS, CHECKPOINT_COMMANDS, Store
+from txetcd.store import CHECKPOINT_CHARACTERS, Store
 
 
 class RecordingJournal(MemoryJournal):

@@ -46,8 +46,7 @@ from txetcd.stats import StoreFigures, StoreStats
 from txetcd.tree import SECOND, Dir, Node, Tree
 from txetcd.watchers import Watcher, Watchers
 
-# The log is cut this often, which bounds what a start has to replay.
-CHECKPOINT_COMMANDS = 1000
+# After so many characters in values a checkpoint is due, however few the commands: it bounds the log.
 CHECKPOINT_CHARACTERS = 4 * 1024 * 1024
 
 
@@ -355,7 +354,10 @@ class Store(Service):
                 self._tell(answer, outcome)
         self._expirer.schedule()
         changes = self._changes
-        due = changes.commands >= CHECKPOINT_COMMANDS or changes.characters >= CHECKPOINT_CHARACTERS
+        due = (
+            changes.commands >= self._journal.checkpoint_commands
+            or changes.characters >= CHECKPOINT_CHARACTERS
+        )
         if due and not self._checkpointing:
             self._checkpoint(position)
 

@@ -25,6 +25,8 @@ class JournalError(Exception):
 
 # How many characters are enough for a batch: neither its commit nor its evaluation is to take long.
 BATCH_CHARACTERS = 4 * 1024 * 1024
+# After how many commands a checkpoint is due, if nothing else matters.
+CHECKPOINT_COMMANDS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +95,11 @@ class Journal(Protocol):
 
     @ivar batch_characters: how many characters the values of a batch may have; a single command may have
         more, and then it is the journal that refuses it.
+    @ivar checkpoint_commands: after how many commands a checkpoint is due.
     """
 
     batch_characters: int
+    checkpoint_commands: int
 
     @property
     def trouble(self) -> str:

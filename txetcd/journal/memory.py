@@ -8,7 +8,15 @@ from collections.abc import Iterator
 from twisted.internet.defer import Deferred, succeed
 
 from txetcd.events import Event
-from txetcd.journal import BATCH_CHARACTERS, Batch, Checkpoint, Deliver, Recovered, StartAnew
+from txetcd.journal import (
+    BATCH_CHARACTERS,
+    CHECKPOINT_COMMANDS,
+    Batch,
+    Checkpoint,
+    Deliver,
+    Recovered,
+    StartAnew,
+)
 from txetcd.tree import EMPTY, Entry, Node, build, to_entry, to_node
 
 
@@ -19,6 +27,7 @@ class MemoryJournal:
     """
 
     batch_characters = BATCH_CHARACTERS
+    checkpoint_commands = CHECKPOINT_COMMANDS
     trouble = ""
 
     def __init__(self) -> None:

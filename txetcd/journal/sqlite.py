@@ -26,7 +26,15 @@ from twisted.internet.interfaces import IReactorFromThreads
 from txetcd.auth import Auth
 from txetcd.commands import decode, encode
 from txetcd.events import Event
-from txetcd.journal import BATCH_CHARACTERS, Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
+from txetcd.journal import (
+    BATCH_CHARACTERS,
+    Batch,
+    Checkpoint,
+    Deliver,
+    JournalError,
+    Recovered,
+    StartAnew,
+)
 from txetcd.journal.writer import Writer
 from txetcd.tree import EMPTY, Dir, File, Node, build
 
@@ -73,6 +81,8 @@ class SQLiteJournal:
     """
 
     batch_characters = BATCH_CHARACTERS
+    # A checkpoint rides along with a batch, and whoever waits for that waits for all its rows.
+    checkpoint_commands = 250
     trouble = ""
 
     def __init__(self, reactor: IReactorFromThreads, directory: Path, *, fresh: bool = False) -> None:

@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd.engine import Engine, parse_engine
-from txetcd.journal import Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
+from txetcd.journal import CHECKPOINT_COMMANDS, Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
 from txetcd.journal.etcd.appending import Appender
 from txetcd.journal.etcd.barrier import Barrier
 from txetcd.journal.etcd.checkpointing import Checkpointer
@@ -73,6 +73,7 @@ class EtcdJournal:
     log = Logger()
     # Even if each has to be escaped, which takes six bytes at most, so many characters fit into a row.
     batch_characters = BATCH_BYTES // 6
+    checkpoint_commands = CHECKPOINT_COMMANDS
 
     def __init__(
         self,
