@@ -57,6 +57,7 @@ setup(
         "test": [
             "pytest",
             "pytest-twisted",
+            "pytest-xdist",
             "hypothesis",
             "klein",
             "selenium",

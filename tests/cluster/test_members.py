@@ -5,14 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from twisted.internet import reactor
-from twisted.internet.defer import Deferred
-from twisted.internet.threads import deferToThread
-from twisted.trial.unittest import SynchronousTestCase, TestCase
+from twisted.trial.unittest import SynchronousTestCase
 
-from tests.client_harness import eventually
 from tests.cluster.members import Cluster, etcd_program
-from tests.cluster.worlds import EtcdWorld
 
 SKIP = None if etcd_program() else "there is no etcd"
 
@@ -36,27 +31,3 @@ class ClusterTests(SynchronousTestCase):
         self.assertNotEqual(cluster.leader(), leader)
         leader.start()
         cluster.wait_healthy()
-
-
-class IsolationTests(TestCase):
-    skip = SKIP
-    timeout = 120
-
-    async def test_leader(self) -> None:
-        """A leader that is cut off from its peers is replaced, but still serves plain reads."""
-        temporary = TemporaryDirectory()
-        self.addCleanup(temporary.cleanup)
-        world = EtcdWorld(reactor, Path(temporary.name))
-        self.addCleanup(lambda: Deferred.fromCoroutine(world.close()))
-
-        def isolate() -> None:
-            world.start()
-            leader = world.cluster.leader()
-            world.isolate_leader()
-            eventually(lambda: world.cluster.leader() is not leader)
-            self.assertFalse(leader.healthy())
-            self.assertEqual(leader.call("/v2/keys/")["action"], "get")
-            world.heal()
-            world.cluster.wait_healthy()
-
-        await deferToThread(isolate)
