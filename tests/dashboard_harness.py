@@ -25,7 +25,7 @@ from tests.e2e import TIMEOUT, EndToEndCase, ServerProcess
 
 try:
     from selenium import webdriver
-    from selenium.common.exceptions import StaleElementReferenceException
+    from selenium.common.exceptions import NoAlertPresentException, StaleElementReferenceException
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
     from selenium.webdriver.common.keys import Keys
@@ -80,7 +80,7 @@ class Page:
         while True:
             try:
                 found = condition()
-            except StaleElementReferenceException:
+            except (NoAlertPresentException, StaleElementReferenceException):
                 found = None
             if found:
                 return found
