@@ -44,6 +44,8 @@ class Sender(Protocol):
         self._pulls = False
         # Where the transport is TCP and nothing else.
         self._socket: socket | None = None
+        # Bytes that may still go past the transport before it has its turn, and with it everybody else.
+        self._burst = BURST
 
     def connectionMade(self) -> None:
         self.transport.registerProducer(self, True)
@@ -104,6 +106,7 @@ class Sender(Protocol):
     def resumeProducing(self) -> None:
         """Called by the transport when it has sent everything it had."""
         self._blocked = False
+        self._burst = BURST
         self._moved()
         self._flush()
         if self._blocked:
@@ -122,7 +125,6 @@ class Sender(Protocol):
 
     def _flush(self) -> None:
         unsent = self._unsent
-        burst = BURST if self._socket is not None else 0
         while unsent and not self._blocked:
             count = len(unsent)
             if self._unsent_size > PIECE:
@@ -133,21 +135,21 @@ class Sender(Protocol):
             data = b"".join(unsent[:count]) if count > 1 else unsent[0]
             del unsent[:count]
             self._unsent_size -= len(data)
-            burst -= len(data)
-            if burst > 0:
-                data = self._send_at_once(data)
+            if self._socket is not None:
+                self._burst -= len(data)
+                if self._burst > 0:
+                    data = self._send_at_once(self._socket, data)
             if data:
                 self._hand_over(data)
 
-    def _send_at_once(self, data: bytes) -> bytes:
+    def _send_at_once(self, to: socket, data: bytes) -> bytes:
         """Send what the kernel takes, and return the rest.
 
         The transport would wait for the socket to become writable first, which costs two more system calls
         and a turn of the reactor.
         """
-        assert self._socket is not None
         try:
-            return data[self._socket.send(data) :]
+            return data[to.send(data) :]
         except OSError:
             # Full, or broken: the transport finds out.
             return data
