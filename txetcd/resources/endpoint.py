@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from twisted.web.resource import IResource, Resource
@@ -24,6 +25,17 @@ def not_allowed(request: Request, methods: tuple[bytes, ...]) -> bytes:
         return Options().render(request)
     request.setHeader(b"allow", b",".join(methods))
     return answer(request, 405, TEXT, b"Method Not Allowed\n")
+
+
+def set_headers(request: Request, headers: Mapping[bytes, bytes]) -> None:
+    """Set several headers of one line each, whose names are spelled as in `Content-Type`."""
+    at_once = getattr(request, "setHeaders", None)
+    if at_once is not None:
+        # A request of `txetcd.site`.
+        at_once(headers)
+        return
+    for name, value in headers.items():
+        request.setHeader(name, value)
 
 
 class NotFound(Resource):

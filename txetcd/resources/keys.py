@@ -30,7 +30,7 @@ from txetcd.query import (
     parse_key,
     want_event_stream,
 )
-from txetcd.resources.endpoint import JSON, not_allowed
+from txetcd.resources.endpoint import JSON, not_allowed, set_headers
 from txetcd.resources.guard import INSUFFICIENT, Guard
 from txetcd.resources.gzipped import accepts_gzip, gzip
 from txetcd.resources.late import Late, Listing, Streaming, json_line, server_sent_event
@@ -282,12 +282,15 @@ class KeysResource(Resource):
 
     def _set_headers(self, request: Request, index: int, tree: Tree | None) -> None:
         """Set what clients read beside the body; a refusal has no tree."""
-        request.setHeader(b"content-type", JSON)
-        request.setHeader(b"x-etcd-cluster-id", b"%x" % self._store.cluster_id)
-        request.setHeader(b"x-etcd-index", b"%d" % index)
+        headers = {
+            b"Content-Type": JSON,
+            b"X-Etcd-Cluster-Id": b"%x" % self._store.cluster_id,
+            b"X-Etcd-Index": b"%d" % index,
+        }
         if tree is not None:
-            request.setHeader(b"x-raft-index", b"%d" % tree.raft_index)
-            request.setHeader(b"x-raft-term", RAFT_TERM)
+            headers[b"X-Raft-Index"] = b"%d" % tree.raft_index
+            headers[b"X-Raft-Term"] = RAFT_TERM
+        set_headers(request, headers)
 
     def _refusal(self, request: Request, error: EtcdError) -> bytes:
         if request.method in _WRITING:

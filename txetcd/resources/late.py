@@ -17,6 +17,7 @@ from zope.interface import implementer
 
 from txetcd.events import Event
 from txetcd.query import Watch
+from txetcd.resources.endpoint import set_headers
 from txetcd.store import Store
 from txetcd.watchers import Watcher
 
@@ -55,7 +56,7 @@ class Late:
 
     def answer(self, body: bytes) -> None:
         """Send the whole body, and be done."""
-        self.request.setHeader(b"content-length", b"%d" % len(body))
+        set_headers(self.request, {b"Content-Length": b"%d" % len(body)})
         self.end(body)
 
     def rendered(self, body: bytes | int) -> None:

@@ -5,7 +5,7 @@ How requests read is in `http1`, how output is paced in `sending`, what resource
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -216,18 +216,6 @@ class Channel(Sender):
             self._advance()
         else:
             self.loseConnection()
-
-    def together(self, answer: Callable[[], None]) -> None:
-        """Send in one go what a call writes."""
-        if self._corked:
-            answer()
-            return
-        self._corked = True
-        try:
-            answer()
-        finally:
-            self._corked = False
-            self._advance()
 
     def loseConnection(self) -> None:
         """Read nothing more, send what has been written and close."""

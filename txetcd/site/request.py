@@ -8,7 +8,7 @@ harmless however late it comes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Mapping
 from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any, AnyStr, Protocol
@@ -44,9 +44,6 @@ class Connection(Protocol):
 
     def writeSequence(self, pieces: Iterable[bytes]) -> None:
         """Send some bytes, piece by piece."""
-
-    def together(self, answer: Callable[[], None]) -> None:
-        """Send in one go what a call writes."""
 
     def answered(self, keeps_open: bool) -> None:
         """The answer is complete; the connection can stay open for another request, or cannot."""
@@ -196,9 +193,8 @@ class Request(server.Request):
                 body = self._unsupported(error)
         if isinstance(body, bytes):
             if body or not self._bodiless:
-                self.setHeader(b"Content-Length", b"%d" % len(body))
-            self.write(body)
-            self.finish()
+                self.setHeaders({b"Content-Length": b"%d" % len(body)})
+            self.conclude(body)
         elif body is not server.NOT_DONE_YET:
             raise TypeError(f"{resource!r} rendered {type(body).__name__}, neither bytes nor NOT_DONE_YET")
 
@@ -241,7 +237,20 @@ class Request(server.Request):
         if "responseHeaders" in self.__dict__:
             self.responseHeaders.setRawHeaders(name, [value])
         else:
-            self._headers[_canonical(name)] = value if isinstance(value, bytes) else value.encode("utf-8")
+            if isinstance(value, str):
+                value = value.encode("utf-8")
+            self._headers[_canonical(name)] = _one_line(value)
+
+    def setHeaders(self, headers: Mapping[bytes, bytes]) -> None:
+        """Set several headers, as `setHeader` does, in one go.
+
+        @param headers: values of one line each, by names that are spelled as in `Content-Type`.
+        """
+        if "responseHeaders" in self.__dict__:
+            for name, value in headers.items():
+                self.responseHeaders.setRawHeaders(name, [value])
+        else:
+            self._headers.update(headers)
 
     @cached_property
     def responseHeaders(self) -> Headers:  # type: ignore[override]
@@ -260,37 +269,32 @@ class Request(server.Request):
             return
         if self._encoder is not None:
             data = self._encoder.encode(data)
-        self._send(data)
+        self._send(data, False)
 
     def finish(self) -> None:
         """End the answer. Nothing happens if it has ended already, or if the client has gone away."""
         if self.finished or self._disconnected:
             return
+        self._end(None if self._encoder is None else self._encoder.finish() or None)
+
+    def conclude(self, data: bytes) -> None:
+        """Write `data` and finish, in one go: a client that waits is not woken twice."""
+        if self.finished or self._disconnected:
+            return
         if self._encoder is not None:
-            rest = self._encoder.finish()
-            if rest:
-                self._send(rest)
-        if not self.startedWriting:
-            self._send(None)
+            data = self._encoder.encode(data) + self._encoder.finish()
+        self._end(data)
+
+    def _end(self, data: bytes | None) -> None:
+        """Send the last of the body, and be done."""
+        self._send(data, True)
         channel, self.channel = self.channel, None
-        if self.chunked:
-            channel.write(b"0\r\n\r\n")
-        elif self._length is not None and not self._bodiless and self._length != b"%d" % self.sentLength:
+        if self._length is not None and not self._bodiless and self._length != b"%d" % self.sentLength:
             self._keeps_open = False
         self.finished = 1
         for notification in self.__dict__.pop("notifications", ()):
             notification.callback(None)
         channel.answered(self._keeps_open)
-
-    def conclude(self, data: bytes) -> None:
-        """Write `data` and finish, in one go: a client that waits is not woken twice."""
-
-        def answer() -> None:
-            self.write(data)
-            self.finish()
-
-        if self.channel is not None:
-            self.channel.together(answer)
 
     def notifyFinish(self) -> Deferred[None]:
         """Give a Deferred: None when the answer is finished, a failure when the connection is lost before."""
@@ -322,8 +326,8 @@ class Request(server.Request):
         if self.channel is not None:
             self.channel.unregisterProducer()
 
-    def _send(self, data: bytes | None) -> None:
-        """Send some of the body, behind the head if that is still to go. None: there is no body at all."""
+    def _send(self, data: bytes | None, last: bool) -> None:
+        """Send some of the body, behind the head if that is still to go. None: there is nothing of it."""
         if data is not None and not isinstance(data, bytes):
             raise TypeError(f"a body is bytes, not {type(data).__name__}")
         head = b"" if self.startedWriting else self._begin(data is None)
@@ -331,13 +335,15 @@ class Request(server.Request):
             self.sentLength += len(data)
             if self.chunked:
                 data = b"%x\r\n%b\r\n" % (len(data), data)
-            if len(data) <= PIECE:
-                self.channel.write(head + data)
-            else:
-                # Without a copy of all that.
-                self.channel.writeSequence((head, data))
-        elif head:
-            self.channel.write(head)
+        else:
+            data = b""
+        if last and self.chunked:
+            data += b"0\r\n\r\n"
+        if len(data) > PIECE:
+            # Without a copy of all that.
+            self.channel.writeSequence((head, data))
+        elif head or data:
+            self.channel.write(head + data)
 
     def _begin(self, empty: bool) -> bytes:
         """Decide how the answer is framed and what becomes of the connection, and make the head."""
@@ -387,9 +393,6 @@ class Request(server.Request):
         headers = self.__dict__.get("responseHeaders")
         if headers is None:
             fields = self._headers
-            values = b"".join(fields.values())
-            if b"\n" in values or b"\r" in values:
-                fields = {name: _one_line(value) for name, value in fields.items()}
         else:
             fields = {
                 name: (b"\r\n%b: " % name).join(values)
