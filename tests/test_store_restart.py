@@ -14,13 +14,14 @@ from tests.journal_contract import content, random_step
 from tests.properties import START
 from tests.store_harness import StoreTestCase
 from txetcd.auth_commands import CreateUser, DisableAuth, EnableAuth
+from txetcd.checkpointer import CHECKPOINT_CHARACTERS
 from txetcd.commands import Command
 from txetcd.errors import EtcdError
 from txetcd.events import Event
 from txetcd.journal import CHECKPOINT_COMMANDS, Checkpoint
 from txetcd.journal.memory import MemoryJournal
 from txetcd.journal.sqlite import SQLiteJournal
-from txetcd.store import CHECKPOINT_CHARACTERS, Store
+from txetcd.store import Store
 
 
 class RecordingJournal(MemoryJournal):

@@ -21,7 +21,7 @@ from txetcd import errors
 from txetcd.auth import Auth
 from txetcd.auth_commands import AuthCommand
 from txetcd.census import Census
-from txetcd.changes import Changes
+from txetcd.checkpointer import Checkpointer
 from txetcd.commands import (
     AnyCommand,
     Command,
@@ -40,14 +40,11 @@ from txetcd.errors import EtcdError, RefusedError
 from txetcd.events import Event, History, concerns
 from txetcd.expirer import Expirer
 from txetcd.fanout import Fanout
-from txetcd.journal import Batch, Checkpoint, Journal, Recovered
+from txetcd.journal import Batch, Journal, Recovered
 from txetcd.query import clean_key
 from txetcd.stats import StoreFigures, StoreStats
 from txetcd.tree import SECOND, Dir, Node, Tree
 from txetcd.watchers import Watcher, Watchers
-
-# After so many characters in values a checkpoint is due, however few the commands: it bounds the log.
-CHECKPOINT_CHARACTERS = 4 * 1024 * 1024
 
 
 class Store(Service):
@@ -98,11 +95,8 @@ class Store(Service):
         self._committer = Committer(self._journal, self.reactor, self._unavailable)
         self._expirer = Expirer(self.reactor, self.time, lambda: self.tree, self._committer)
         self._dismantler = Dismantler(self.reactor)
-        self._changes = Changes()
+        self._checkpointer = Checkpointer(self._journal)
         self._census = Census()
-        self._checkpoint_index = 0
-        self._checkpoint_auth: Auth | None = None
-        self._checkpointing = False
 
     # Starting and stopping
 
@@ -153,8 +147,6 @@ class Store(Service):
         """Go on from what the journal has; what happened since the last batch cannot all be told any more."""
         watchers = self._watchers.clear()
         self._history = History(self._history_size)
-        self._changes = Changes()
-        self._checkpointing = False
         self._take_in(recovered)
         for watcher in watchers:
             self._tell(watcher.cleared)
@@ -162,8 +154,7 @@ class Store(Service):
     def _take_in(self, recovered: Recovered) -> None:
         self.cluster_id = recovered.cluster_id
         self._tree = recovered.tree
-        self._checkpoint_index = recovered.tree.index
-        self._checkpoint_auth = recovered.tree.auth
+        self._checkpointer.load(recovered.tree)
         for event in recovered.events:
             self._history.add(event)
         self._expirer.load(recovered.tree)
@@ -353,18 +344,12 @@ class Store(Service):
             if answer is not None:
                 self._tell(answer, outcome)
         self._expirer.schedule()
-        changes = self._changes
-        due = (
-            changes.commands >= self._journal.checkpoint_commands
-            or changes.characters >= CHECKPOINT_CHARACTERS
-        )
-        if due and not self._checkpointing:
-            self._checkpoint(position)
+        self._checkpointer.take_if_due(position, self.tree, self._history)
 
     def _evaluate(self, command: AnyCommand) -> Outcome:
         """Evaluate one command, publish the tree and tell those concerned."""
         before = self.tree
-        self._changes.count(command)
+        self._checkpointer.count(command)
         try:
             self._tree, events = evaluate(before, command)
         except RefusedError as error:
@@ -374,7 +359,7 @@ class Store(Service):
         self.stats.write(command, len(events))
         for event in events:
             self._history.add(event)
-            self._changes.add(event)
+            self._checkpointer.add(event)
             self._census.add(event)
             self._expirer.add(event, self._tree)
             concerned = self._watchers.concerned(event, before)
@@ -391,23 +376,6 @@ class Store(Service):
         if isinstance(command, AuthCommand):
             return self._tree.auth
         return events[-1] if events else None
-
-    def _checkpoint(self, position: int) -> None:
-        """Hand the journal what has changed, so that its log can be cut."""
-        tree, since = self.tree, self._checkpoint_index
-        dropped, removed, rows = self._changes.take(tree, since)
-        oldest = self._history.oldest(tree.index)
-        events = list(self._history.since(max(since + 1, oldest), tree.index))
-        auth = None if tree.auth is self._checkpoint_auth else tree.auth
-        self._checkpoint_index, self._checkpoint_auth = tree.index, tree.auth
-        self._checkpointing = True
-
-        def checkpointed(_: object) -> None:
-            self._checkpointing = False
-
-        self._journal.checkpoint(
-            Checkpoint(position, tree.index, tree.raft_index, dropped, removed, rows, events, oldest, auth)
-        ).addCallback(checkpointed)
 
     # Watching
 
