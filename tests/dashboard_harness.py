@@ -28,7 +28,6 @@ try:
     from selenium.common.exceptions import NoAlertPresentException, StaleElementReferenceException
     from selenium.webdriver.chrome.service import Service
     from selenium.webdriver.common.by import By
-    from selenium.webdriver.common.keys import Keys
     from selenium.webdriver.remote.webelement import WebElement
 except ImportError:
     MISSING = "Selenium is not installed"
@@ -258,7 +257,6 @@ class BrowserCase(EndToEndCase):
         return server
 
 
-ENTER, TAB, SPACE = "\ue007", "\ue004", " "
-if not MISSING:
-    DOWN, UP, LEFT, RIGHT = Keys.ARROW_DOWN, Keys.ARROW_UP, Keys.ARROW_LEFT, Keys.ARROW_RIGHT
-    HOME, END, ESCAPE, CONTROL = Keys.HOME, Keys.END, Keys.ESCAPE, Keys.CONTROL
+# The keys as WebDriver spells them, also where Selenium, which has names for them, is not installed.
+ENTER, TAB, SPACE, ESCAPE, CONTROL = "\ue007", "\ue004", " ", "\ue00c", "\ue009"
+DOWN, UP, LEFT, RIGHT, HOME, END = "\ue015", "\ue013", "\ue012", "\ue014", "\ue011", "\ue010"
