@@ -13,14 +13,13 @@ from urllib.parse import quote, urlencode
 from twisted.application.service import Service
 from twisted.internet.defer import CancelledError, Deferred
 from twisted.internet.interfaces import IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
 from twisted.internet.task import deferLater
 from twisted.logger import Logger
 from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
 from twisted.web.iweb import IAgent
 
 from txetcd import EtcdError
+from txetcd.bodies import read_whole
 from txetcd.errors import WATCHER_CLEARED
 
 
@@ -55,9 +54,7 @@ class Client:
         """
         url = f"{self._keys}{quote(key)}?{urlencode(arguments)}"
         response: Any = await self._agent.request(method.encode(), url.encode())
-        reader = Body()
-        response.deliverBody(reader)
-        body = await reader.whole
+        body = await read_whole(response)
         if not body:
             raise EtcdError(WATCHER_CLEARED)
         told = json.loads(body)
@@ -69,33 +66,6 @@ class Client:
         """Wait for the first change of a key, or of what is below it too, from an index on."""
         below = {"recursive": "true"} if recursive else {}
         return await self.call("GET", key, wait="true", waitIndex=since, **below)
-
-
-class Body(Protocol):
-    """Takes the body of an answer.  Unlike with Twisted's `readBody`, cancelling does no harm.
-
-    @ivar whole: fires with the body; fails when the connection is lost before its end.
-    """
-
-    def __init__(self) -> None:
-        self.whole: Deferred[bytes] = Deferred(lambda _: self._lose())
-        self._pieces: list[bytes] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.whole.called:
-            return
-        if reason.check(ResponseDone):
-            self.whole.callback(b"".join(self._pieces))
-        else:
-            self.whole.errback(reason)
-
-    def _lose(self) -> None:
-        self.whole.errback(CancelledError())
-        if self.transport is not None:
-            self.transport.loseConnection()
 
 
 class Task(Service):

@@ -17,9 +17,9 @@ from twisted.trial.unittest import SynchronousTestCase
 from twisted.web.resource import Resource
 from twisted.web.server import Site as TwistedSite
 
+from tests.auth_harness import basic
 from tests.certificates import CLIENT
 from tests.http_harness import Response, conversation
-from tests.test_auth_resources import basic
 from tests.tls_harness import MemoryClient, TLSCase
 from txetcd import passwords
 from txetcd.auth_commands import AuthCommand, CreateRole, CreateUser, EnableAuth

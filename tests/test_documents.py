@@ -14,7 +14,7 @@ from tests.documents import API, CHECKOUT, HTTPS, README
 from txetcd import errors
 from txetcd.cli import COMMANDS
 from txetcd.moving.arguments import parsers
-from txetcd.settings import foreign, options
+from txetcd.settings import foreign, options, sources
 
 OPTIONS = {name: option for option in options.TABLE for name in (option.name, *option.aliases)}
 
@@ -100,7 +100,7 @@ class OptionTests(SynchronousTestCase):
                 if rest[:1] and rest[0] in COMMANDS:
                     parsers()[rest[0]].parse_args(rest[1 : rest.index(">")] if ">" in rest else rest[1:])
                 else:
-                    given = options.parse_arguments(rest)
+                    given = sources.parse_arguments(rest)
                     self.assertEqual(given.warnings, [], f"{path.name}: {line}")
                 found += 1
         self.assertGreater(found, 6)
@@ -114,7 +114,7 @@ class OptionTests(SynchronousTestCase):
         blocks = [block for path in documents.documents() for block in documents.code_blocks(path, "toml")]
         self.assertTrue(blocks)
         for block in blocks:
-            self.assertEqual(options.parse_file(block, "etcd.toml").warnings, [])
+            self.assertEqual(sources.parse_file(block, "etcd.toml").warnings, [])
 
     def test_defaults_of_the_limits(self) -> None:
         rows = re.findall(r"^\| `--([a-z-]+)` \| (\d+) \|", self.operating(), re.MULTILINE)

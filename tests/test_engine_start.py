@@ -18,11 +18,11 @@ from twisted.trial.unittest import SynchronousTestCase, TestCase
 from tests.cluster.members import USER, Cluster, etcd_program
 from tests.cluster.process import stable_port
 from tests.e2e import TWISTD, EndToEndCase, ServerProcess, free_port
-from tests.test_settings import settings
+from tests.settings_harness import settings
 from txetcd.engine import Engine
 from txetcd.journal.etcd.rows import Layout
 from txetcd.server import IServerReactor, Server, StartError
-from txetcd.settings.options import SettingsError
+from txetcd.settings.sources import SettingsError
 from txetcd.tap import with_user
 
 PASSWORD = "secret"

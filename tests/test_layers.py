@@ -13,7 +13,7 @@ import txetcd
 # The lowest first.  A module imports only from lines above its own; a name ending in .* stands for each
 # module of a package that has no line of its own.
 LAYERS = """
-    collector jsontext
+    bodies collector jsontext pages
     errors
     auth
     tree auth_commands auth_query
@@ -21,21 +21,22 @@ LAYERS = """
     commands
     query
     census changes dismantler expiry stats watchers
-    fanout
+    fanout turns
     journal
-    journal.writer
+    journal.values journal.writer
+    journal.tables
     journal.*
     engine member
     journal.etcd.task journal.etcd.wire
-    journal.etcd.answers journal.etcd.rows
+    journal.etcd.answers journal.etcd.connection journal.etcd.rows
     journal.etcd.client
-    journal.etcd.session
+    journal.etcd.session journal.etcd.versions
     journal.etcd.checkpoint journal.etcd.lease
     journal.etcd.members journal.etcd.reading
     journal.etcd.following
     journal.etcd.appending journal.etcd.barrier
     journal.etcd.checkpointing
-    committer
+    checkpointer committer
     expirer
     store passwords
     tls.policy
@@ -43,7 +44,7 @@ LAYERS = """
     tls.rules
     peer
     resources
-    resources.endpoint resources.gzipped resources.listings
+    resources.endpoint resources.gzipped resources.listings resources.longvalues
     resources.metrics
     resources.late
     resources.guard
@@ -70,6 +71,7 @@ LAYERS = """
     tls
     settings.foreign settings.values
     settings.options
+    settings.sources settings.usage
     settings
     descriptors notify observing observing.lines
     observing.files observing.requests
@@ -97,10 +99,11 @@ LAYERS = """
 
 # The semantics of v2, what the operator can say, what certificates are: functions of their arguments alone.
 CORE = frozenset(
-    "jsontext errors auth tree auth_commands auth_query events commands query"
+    "jsontext pages errors auth tree auth_commands auth_query events commands query"
     " census observing.lines"
     " engine member journal.etcd.wire"
     " tls.policy tls.revocation tls.rules settings settings.foreign settings.values settings.options"
+    " settings.sources settings.usage"
     " ca ca.names ca.certificates ca.diagnosis".split()
 )
 OUTSIDE = frozenset(

@@ -18,7 +18,7 @@ from twisted.web.server import NOT_DONE_YET
 
 from tests.certificates import Authority
 from tests.http_harness import Response, parse_response
-from tests.test_site import GET
+from tests.site_harness import GET
 from txetcd.site import Limits, Site
 
 

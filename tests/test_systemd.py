@@ -20,7 +20,7 @@ from tests.documents import CHECKOUT
 from tests.e2e import CONSOLE_SCRIPT, TIMEOUT, EndToEndCase, free_port
 from tests.tls_harness import TLSCase
 from txetcd.notify import READY, notifier
-from txetcd.settings.options import parse_arguments
+from txetcd.settings.sources import parse_arguments
 
 DEPLOY = CHECKOUT / "deploy"
 

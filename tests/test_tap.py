@@ -16,6 +16,7 @@ from twisted.internet.defer import Deferred
 from twisted.trial.unittest import SynchronousTestCase
 
 import txetcd
+from txetcd import pages
 from txetcd.tap import Options, Starter
 
 CHECKOUT = Path(__file__).parent.parent
@@ -74,7 +75,7 @@ FAKE_TAP = """
         from twisted.internet import reactor
         return Starter(reactor, Server(config["fail"]), config.parent, lambda: None)
 """
-FAKE_MESSAGE = "txetcd: --data-dir /d: " + "is in use " * 20 + "\n"
+FAKE_MESSAGE = f"txetcd: --data-dir /d: {'is in use ' * 20}; more in {pages.START}\n"
 
 
 class OptionsTests(SynchronousTestCase):
@@ -239,6 +240,7 @@ class CommandTests(ProcessCase):
             self.assertEqual((process.returncode, stderr), (-number, ""), stdout)
             self.assertIn("-v is ignored", stdout)
             self.assertIn("Server Shut Down", stdout)
+            self.assertIn(pages.LOG, stdout)
             self.assertFalse((self.directory / "twistd.pid").exists())
 
 

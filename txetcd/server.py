@@ -25,7 +25,7 @@ from twisted.internet.tcp import Port
 from twisted.logger import Logger
 from twisted.python.failure import Failure
 
-from txetcd import descriptors, errors, tls
+from txetcd import descriptors, errors, pages, tls
 from txetcd.descriptors import Door, IDoorReactor
 from txetcd.errors import EtcdError
 from txetcd.journal import Journal
@@ -42,9 +42,10 @@ from txetcd.resources.endpoint import JSON, Directory
 from txetcd.resources.metrics import Metrics
 from txetcd.resources.status import Health
 from txetcd.settings import Address, Settings
+from txetcd.settings.values import within_https
 from txetcd.site import Limits, Observer, Refusal, Site, plain_refusal
 from txetcd.store import Store
-from txetcd.tls.endpoints import server_endpoint, tcp_endpoint_description
+from txetcd.tls.endpoints import SecureEndpoint, server_endpoint, tcp_endpoint_description
 from txetcd.tls.keeper import Keeper
 from txetcd.tls.refusals import name as name_text
 
@@ -57,7 +58,15 @@ class IServerReactor(IReactorCore, IReactorFromThreads, IDoorReactor):
 
 
 class StartError(Exception):
-    """The server cannot start; the message is one sentence for the operator."""
+    """The server cannot start.
+
+    @param text: one sentence for the operator.
+    @ivar page: where that is told of.
+    """
+
+    def __init__(self, text: str, page: str = pages.START) -> None:
+        super().__init__(text)
+        self.page = page
 
 
 class Server(Service):
@@ -154,7 +163,7 @@ class Server(Service):
             failures: list[Failure] = []
             listening.addErrback(failures.append)
             if failures:
-                raise StartError(_cannot_listen(where, failures[0]))
+                raise StartError(_cannot_listen(where, failures[0]), pages.ADDRESSES)
 
     def _bound(self, port: IListeningPort) -> None:
         if not isinstance(port, Port):
@@ -182,8 +191,9 @@ class Server(Service):
         late = False
 
         def failed(failure: Failure) -> None:
-            where = "--data-dir" if self._settings.engine is None else "--engine"
-            error = StartError(f"{where} {failure.getErrorMessage()}")
+            alone = self._settings.engine is None
+            where, page = ("--data-dir", pages.DATA) if alone else ("--engine", pages.ENGINE)
+            error = StartError(f"{where} {failure.getErrorMessage()}", page)
             if not late:
                 failures.append(error)
             elif self.running:
@@ -304,7 +314,12 @@ def endpoints(
     """Where to serve clients: for each endpoint its name for logs and messages, and the endpoint."""
     yield from _at(reactor, settings, settings.bind, keeper, ask_clients=settings.ca_file is not None)
     for description in settings.listen:
-        yield description, _from_string(reactor, description)
+        inner = within_https(description)
+        endpoint = _from_string(reactor, inner or description)
+        if inner is not None:
+            assert keeper is not None
+            endpoint = SecureEndpoint(endpoint, keeper, reactor, settings.handshake_timeout)
+        yield description, endpoint
 
 
 def metrics_endpoints(

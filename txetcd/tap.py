@@ -23,13 +23,16 @@ from twisted.internet.endpoints import serverFromString
 from twisted.logger import Logger
 from twisted.python import usage
 
-from txetcd import __version__, tls
+from txetcd import __version__, pages, tls
 from txetcd.collector import settle
 from txetcd.journal.etcd.credentials import Credentials
 from txetcd.notify import notifier
+from txetcd.pages import with_page
 from txetcd.server import IServerReactor, Server, StartError
 from txetcd.settings import Settings, build, options
-from txetcd.settings.options import Given, SettingsError
+from txetcd.settings.sources import Given, SettingsError, parse_arguments, parse_environment, parse_file
+from txetcd.settings.usage import usage_text
+from txetcd.settings.values import within_https
 
 log = Logger()
 
@@ -44,7 +47,7 @@ class Options(usage.Options):
 
     settings: Settings
 
-    # Only for the shell's completion; the command line is read by `txetcd.settings.options`.
+    # Only for the shell's completion; the command line is read by `txetcd.settings.sources`.
     optFlags: ClassVar = [
         [o.name, None, o.help] for o in options.TABLE if not o.kind.metavar and o is not options.HELP
     ]
@@ -58,13 +61,13 @@ class Options(usage.Options):
         try:
             given = gather(sys.argv[1:] if arguments is None else arguments, os.environ)
             if given.need(options.HELP):
-                self._say(options.usage())
+                self._say(usage_text())
             if given.need(options.VERSION):
                 self._say(f"txetcd {__version__}\n")
             self.settings = with_user(build(given, socket.gethostname(), Path.cwd()))
             check(self.settings)
         except (SettingsError, tls.TLSError) as error:
-            raise SystemExit(f"txetcd: {error}") from None
+            raise SystemExit(f"txetcd: {with_page(error, error.page)}") from None
 
     def _say(self, text: str) -> NoReturn:
         sys.stdout.write(text)
@@ -73,7 +76,7 @@ class Options(usage.Options):
 
 def gather(arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
     """Collect the options from the command line, the environment and the file that one of them names."""
-    given = options.parse_arguments(arguments).over(options.parse_environment(environment))
+    given = parse_arguments(arguments).over(parse_environment(environment))
     config = given.get(options.CONFIG)
     if config is None or given.need(options.HELP) or given.need(options.VERSION):
         return given
@@ -84,7 +87,7 @@ def gather(arguments: Sequence[str], environment: Mapping[str, str]) -> Given:
         raise SettingsError(f"{label} {config}: {error.strerror}; name a file of options in TOML") from None
     except UnicodeDecodeError:
         raise SettingsError(f"{label} {config}: is not text in UTF-8, as TOML must be") from None
-    return given.over(options.parse_file(text, str(config)))
+    return given.over(parse_file(text, str(config)))
 
 
 def with_user(settings: Settings) -> Settings:
@@ -115,13 +118,14 @@ def check(settings: Settings) -> None:
     """
     tls.check(settings.cert_file, settings.key_file, settings.ca_file, settings.crl_file, settings.policy)
     for endpoint in settings.listen:
+        inner = within_https(endpoint) or endpoint
         try:
             # The endpoint is only made, and needs the reactor no sooner than it listens.
-            serverFromString(None, endpoint)
+            serverFromString(None, inner)
         except tls.TLSError as error:
             raise SettingsError(f"--listen: {error}") from None
         except Exception as error:
-            if endpoint.startswith("systemd:") and isinstance(error, LookupError):
+            if inner.startswith("systemd:") and isinstance(error, LookupError):
                 raise SettingsError(
                     f"--listen {endpoint}: systemd has handed over no such socket; start the socket unit "
                     "that goes with this service"
@@ -150,6 +154,7 @@ def makeService(config: Options) -> Service:
 
     for warning in config.settings.warnings:
         log.warn("{warning}", warning=warning)
+    log.info("What warnings and errors in this log mean, and what to do: {page}", page=pages.LOG)
     server = Server(cast(IServerReactor, reactor), config.settings, __version__, notifier(os.environ))
     starter = Starter(cast(IServerReactor, reactor), server, config.parent or {}, server.reload)
     server.ready, server.failed = settle, starter.give_up
@@ -200,8 +205,9 @@ class Starter(Service):
 
     def give_up(self, error: StartError) -> None:
         """End the process: what was started cannot serve after all."""
-        log.critical("{error}", error=error)
-        _tell_stderr(f"txetcd: {error}\n")
+        line = with_page(error, error.page)
+        log.critical("{line}", line=line)
+        _tell_stderr(f"txetcd: {line}\n")
         # twistd knows no other end than a good one, or a signal.
         atexit.register(os._exit, 1)
         self._reactor.stop()
@@ -220,9 +226,10 @@ class Starter(Service):
         try:
             start()
         except StartError as error:
+            line = with_page(error, error.page)
             if self._in_background:
-                log.critical("{error}", error=error)
-            self._tell(f"txetcd: {error}\n")
+                log.critical("{line}", line=line)
+            self._tell(f"txetcd: {line}\n")
             # twistd removes it after any other exception, but would log that one's traceback.
             if isinstance(self._pid_file, str):
                 with contextlib.suppress(OSError):

@@ -18,6 +18,7 @@ from txetcd.ca import command as ca
 from txetcd.moving.arguments import parsers
 from txetcd.settings import options
 from txetcd.settings.options import Option
+from txetcd.settings.usage import usage_text
 
 DOCS = Path(__file__).parent.parent
 
@@ -96,7 +97,7 @@ def _server_manual() -> Iterator[str]:
     yield ".SH DESCRIPTION"
     yield "Serves the v2 API of etcd (/v2/keys and its companions) from a directory or an etcd v3 cluster."
     yield "With a certificate it serves HTTPS; with a CA, only clients that have a certificate of that CA."
-    yield from (".PP", options.usage().rstrip().rpartition("\n\n")[2].replace("\n", " "))
+    yield from (".PP", usage_text().rstrip().rpartition("\n\n")[2].replace("\n", " "))
     yield ".SH OPTIONS"
     for section, members in options.SECTIONS.items():
         yield f".SS {section}"

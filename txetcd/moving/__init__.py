@@ -8,6 +8,10 @@ keeps on until the cut-over.  `command` is the command line, and `progress` what
 
 from __future__ import annotations
 
+from txetcd import pages
+
 
 class MovingError(Exception):
     """What was asked for cannot be done; the text is one line for the operator."""
+
+    page = pages.MOVING

@@ -75,7 +75,7 @@ def _require_ours(original: sqlite3.Connection, source: Path) -> None:
     (version,) = original.execute("PRAGMA user_version").fetchone()
     if application != APPLICATION_ID:
         raise MovingError(f"{source} is not a file of txetcd's; give the data directory of a server")
-    if version != VERSION:
+    if not 1 <= version <= VERSION:
         problem = f"has format {version}, and this txetcd knows only {VERSION}; use the one that made it"
         raise MovingError(f"{source} {problem}")
 

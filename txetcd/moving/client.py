@@ -12,27 +12,25 @@ from urllib.parse import quote, urlencode, urlsplit
 
 from OpenSSL import SSL
 from service_identity import VerificationError
-from twisted.internet.defer import CancelledError, Deferred, TimeoutError, succeed
+from twisted.internet.defer import Deferred, TimeoutError
 from twisted.internet.error import ConnectError, ConnectionClosed, DNSLookupError
-from twisted.internet.interfaces import IConsumer, IDelayedCall, IReactorTime
-from twisted.internet.protocol import Protocol, connectionDone
+from twisted.internet.interfaces import IDelayedCall
 from twisted.internet.task import deferLater
-from twisted.protocols.policies import TimeoutMixin
 from twisted.python.failure import Failure
 from twisted.web.client import (
     Agent,
     HTTPConnectionPool,
     RequestTransmissionFailed,
-    ResponseDone,
     ResponseFailed,
     ResponseNeverReceived,
 )
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IBodyProducer, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IResponse
 
+from txetcd.bodies import BytesProducer, read
 from txetcd.moving import MovingError
 from txetcd.moving.trust import Server
+from txetcd.query import FORM
 
 # Seconds: to make a connection, to begin an answer or go on with one, to go on trying, and between tries.
 CONNECT = 10.0
@@ -43,7 +41,6 @@ PAUSES = (0.1, 5.0)
 # txetcd closes an idle connection after 60 seconds.
 _KEEP = 30
 
-FORM = b"application/x-www-form-urlencoded"
 KEYS = "/v2/keys"
 
 _T = TypeVar("_T")
@@ -222,7 +219,7 @@ class Client:
         headers, body = Headers(self._headers), None
         if form is not None:
             headers.setRawHeaders(b"Content-Type", [FORM])
-            body = _Form(form)
+            body = BytesProducer(urlencode(form).encode())
         asked = self._agent.request(method.encode(), target.encode(), headers, body)
         return cast("Deferred[IResponse]", asked.addTimeout(timeout, self.reactor))
 
@@ -232,9 +229,20 @@ class Client:
         @param timeout: after how many seconds of silence to give up.
         @return: fires when all has been taken.
         """
-        body = _Body(self.reactor, feed, timeout)
-        response.deliverBody(body)
-        return body.done
+        silence: IDelayedCall = self.reactor.callLater(timeout, lambda: reading.cancel())
+
+        def received(data: bytes) -> None:
+            silence.reset(timeout)
+            feed(data)
+
+        def over(result: Failure | None) -> Failure | None:
+            if not silence.active():
+                return Failure(_SilenceError())
+            silence.cancel()
+            return result
+
+        reading: Deferred[None] = read(response, received)
+        return reading.addBoth(over)
 
     async def _lossy(self, doing: Awaitable[_T]) -> _T:
         try:
@@ -326,69 +334,3 @@ def _answer(response: IResponse, body: bytes) -> Answer:
 
     index = header("X-Etcd-Index")
     return Answer(response.code, int(index) if index.isdigit() else 0, header("X-Etcd-Cluster-Id"), body)
-
-
-@implementer(IBodyProducer)
-class _Form:
-    """The body of a request, which is in memory."""
-
-    def __init__(self, form: dict[str, str]) -> None:
-        self._data = urlencode(form).encode("ascii")
-        self.length = len(self._data)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        consumer.write(self._data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """It is written already."""
-
-    resumeProducing = stopProducing = pauseProducing
-
-
-class _Body(Protocol, TimeoutMixin):
-    """Takes the body of an answer.
-
-    @ivar done: fires when it is whole; fails with `ResponseFailed`, `_SilenceError` or what `feed` raises.
-    """
-
-    def __init__(self, reactor: IReactorTime, feed: Feed, timeout: float) -> None:
-        self._reactor = reactor
-        self._feed = feed
-        self._silence = timeout
-        self.done: Deferred[None] = Deferred(lambda _: self._give_up(CancelledError()))
-
-    def callLater(self, period: float, func: Callable[[], None]) -> IDelayedCall:
-        """Where the timeouts come from."""
-        return self._reactor.callLater(period, func)
-
-    def connectionMade(self) -> None:
-        self.setTimeout(self._silence)
-
-    def dataReceived(self, data: bytes) -> None:
-        if self.done.called:
-            return
-        self.resetTimeout()
-        try:
-            self._feed(data)
-        except Exception as error:
-            self._give_up(error)
-
-    def timeoutConnection(self) -> None:
-        self._give_up(_SilenceError())
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        self.setTimeout(None)
-        if self.done.called:
-            return
-        if reason.check(ResponseDone):
-            self.done.callback(None)
-        else:
-            self.done.errback(Failure(ResponseFailed([reason])))
-
-    def _give_up(self, error: Exception) -> None:
-        self.setTimeout(None)
-        if not self.done.called:
-            self.done.errback(Failure(error))
-        if self.transport is not None:
-            self.transport.loseConnection()

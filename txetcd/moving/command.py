@@ -27,6 +27,7 @@ from txetcd.moving.lines import Section
 from txetcd.moving.progress import Progress
 from txetcd.moving.trust import Server
 from txetcd.moving.watch import REQUESTS, Watch
+from txetcd.pages import with_page
 
 
 def main(name: str, arguments: Sequence[str]) -> None:
@@ -47,7 +48,7 @@ def main(name: str, arguments: Sequence[str]) -> None:
             target, origin = endpoint(given), origin_of(given)
             _run(lambda reactor: _import(reactor, origin, target, given, progress))
     except (MovingError, OSError) as error:
-        raise SystemExit(f"txetcd {name}: {error}") from None
+        raise SystemExit(f"txetcd {name}: {with_page(error, MovingError.page)}") from None
 
 
 def _run(command: Callable[[Any], Awaitable[None]]) -> None:

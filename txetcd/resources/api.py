@@ -10,7 +10,7 @@ from twisted.web.server import Request
 from txetcd.dashboard.resource import Dashboard, Door
 from txetcd.member import Member
 from txetcd.resources.auth import AuthResource
-from txetcd.resources.endpoint import JSON, Directory, Options, answer
+from txetcd.resources.endpoint import JSON, SAFE, Directory, Options, answer
 from txetcd.resources.guard import Audit, Guard
 from txetcd.resources.keys import MAX_BODY, KeysResource
 from txetcd.resources.members import LeaderURL, Machines, Members, Roster
@@ -18,9 +18,6 @@ from txetcd.resources.status import Health, StatsLeader, StatsSelf, StatsStore, 
 from txetcd.store import Store
 
 _EXPOSED = b"X-Etcd-Cluster-Id, X-Etcd-Index, X-Raft-Index, X-Raft-Term"
-
-# Methods that change nothing.
-_SAFE = frozenset([b"GET", b"HEAD", b"OPTIONS"])
 
 
 class API(Directory):
@@ -78,7 +75,7 @@ class API(Directory):
             self._allow_origin(request)
         if request.method == b"OPTIONS":
             return Options()
-        if request.method not in _SAFE and self._is_foreign(request):
+        if request.method not in SAFE and self._is_foreign(request):
             return Foreign()
         child: IResource = super().getChildWithDefault(path, request)
         return child

@@ -11,6 +11,9 @@ from twisted.web.server import Request
 TEXT = b"text/plain; charset=utf-8"
 JSON = b"application/json"
 
+# Methods that change nothing.
+SAFE = frozenset([b"GET", b"HEAD", b"OPTIONS"])
+
 
 def answer(request: Request, status: int, content_type: bytes, body: bytes) -> bytes:
     """Set what goes with a body, and give it back to be returned from `render`."""

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from txetcd.engine import Engine
 from txetcd.settings import options
-from txetcd.settings.options import Given, SettingsError
-from txetcd.settings.values import MAIN_LOG, ClientURL, HostPort, url_of
+from txetcd.settings.sources import Given, SettingsError
+from txetcd.settings.values import MAIN_LOG, ClientURL, HostPort, speaks_tls, url_of, within_https
 from txetcd.tls.policy import Policy
 
 DEFAULT_ADDR = HostPort("127.0.0.1", 4001)
@@ -43,8 +43,8 @@ class Settings:
     @ivar engine_user_file: whom to be there.
     @ivar force: what is in `data_dir` is thrown away first.
     @ivar bind: the addresses to listen on.
-    @ivar listen: Twisted endpoint strings to listen on.  They are taken as they are: the files are for
-        `bind` and `metrics`.
+    @ivar listen: Twisted endpoint strings to listen on, with `https:` in front of those that the files are
+        for, as they are for `bind` and `metrics`; the others are taken as they are.
     @ivar metrics: the addresses to serve /health and /metrics on, without client certificates.
     @ivar advertise_client_urls: where clients are told to go.
     @ivar cert_file: the certificate, an absolute path; with it there is a key.
@@ -121,13 +121,14 @@ def build(given: Given, host_name: str, directory: Path) -> Settings:
     _check_client_names(given, ca_file)
     name = given.get(options.NAME) or host_name
     bind = _bind(given, cert_file is not None)
-    listen = given.need(options.LISTEN)
+    listen = _listen(given, cert_file is not None)
     metrics = _addresses(given, options.LISTEN_METRICS_URLS, cert_file is not None)
     _check_no_overlap(given, bind, metrics)
-    if cert_file is not None and not any(address.tls for address in (*bind, *metrics)):
+    secure = any(address.tls for address in (*bind, *metrics)) or any(map(within_https, listen))
+    if cert_file is not None and not secure:
         raise SettingsError(
             f"{given.label(options.CERT_FILE)}: would serve nobody; give --bind-addr, or https:// in "
-            "--listen-client-urls, or leave it out"
+            "--listen-client-urls, or https: in front of --listen, or leave it out"
         )
     warnings = [*given.warnings, *_unguarded(given, bind), *_hard_to_find(given, bind)]
     return Settings(
@@ -254,6 +255,17 @@ def _bind(given: Given, tls: bool) -> tuple[Address, ...]:
     return (Address(addr.host, _port(addr), tls),)
 
 
+def _listen(given: Given, tls: bool) -> tuple[str, ...]:
+    """The endpoint strings."""
+    for endpoint in given.need(options.LISTEN):
+        if not tls and within_https(endpoint) is not None:
+            raise SettingsError(
+                f"{given.label(options.LISTEN)} {endpoint}: https: needs a certificate; give --cert-file and "
+                "--key-file"
+            )
+    return given.need(options.LISTEN)
+
+
 def _port(addr: HostPort) -> int:
     assert addr.port is not None
     return addr.port
@@ -267,10 +279,6 @@ def _is_ip(host: str) -> bool:
     return True
 
 
-def _speaks_tls(endpoint: str) -> bool:
-    return endpoint.startswith(("ssl:", "tls:", "mtls:"))
-
-
 def _advertised(given: Given, bind: tuple[Address, ...]) -> tuple[str, ...]:
     urls, addr = given.get(options.ADVERTISE_CLIENT_URLS), given.get(options.ADDR)
     if urls is not None:
@@ -278,7 +286,7 @@ def _advertised(given: Given, bind: tuple[Address, ...]) -> tuple[str, ...]:
     if bind and addr is None:
         return tuple(dict.fromkeys(url_of(a.tls, _reachable(a.host), a.port) for a in bind))
     tls = any(address.tls for address in bind) or any(
-        _speaks_tls(endpoint) for endpoint in given.need(options.LISTEN)
+        speaks_tls(endpoint) for endpoint in given.need(options.LISTEN)
     )
     addr = addr or DEFAULT_ADDR
     return (url_of(tls, addr.host, _port(addr)),)
@@ -297,9 +305,9 @@ def _unguarded(given: Given, bind: tuple[Address, ...]) -> Iterator[str]:
         if not address.tls:
             yield f"{address} speaks plain HTTP and asks no client for a certificate"
     for endpoint in given.need(options.LISTEN):
-        if not _speaks_tls(endpoint):
+        if not speaks_tls(endpoint):
             yield f"{endpoint} speaks plain HTTP and asks no client for a certificate"
-        elif given.get(options.CA_FILE) is not None and not endpoint.startswith("mtls:"):
+        elif given.get(options.CA_FILE) is not None and not endpoint.startswith(("https:", "mtls:")):
             yield f"{endpoint} asks no client for a certificate"
 
 

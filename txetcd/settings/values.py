@@ -246,9 +246,22 @@ def _suites(text: str) -> tuple[Suite, ...]:
     return tuple(suites)
 
 
+def within_https(endpoint: str) -> str | None:
+    """The endpoint string that an `https:` one puts TLS around; None for any other."""
+    return endpoint.removeprefix("https:") if endpoint.startswith("https:") else None
+
+
+def speaks_tls(endpoint: str) -> bool:
+    """Whether an endpoint string is one that speaks TLS."""
+    return endpoint.startswith(("https:", "ssl:", "tls:", "mtls:"))
+
+
 def _endpoint(text: str) -> tuple[str, ...]:
-    if not re.match(r"[A-Za-z0-9_-]+:", text):
+    inner = within_https(text)
+    if not re.match(r"[A-Za-z0-9_-]+:", text if inner is None else inner):
         raise ValueError("must be a Twisted endpoint string, such as tcp:4001:interface=127.0.0.1")
+    if inner is not None and speaks_tls(inner):
+        raise ValueError("has TLS twice; leave https: out, or what comes behind it")
     return (text,)
 
 

@@ -8,16 +8,12 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlencode
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
-from twisted.internet.interfaces import IConsumer
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
+from twisted.internet.defer import Deferred
 from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgent, IBodyProducer
-from zope.interface import implementer
+from twisted.web.iweb import IAgent
 
-FORM = b"application/x-www-form-urlencoded"
+from txetcd.bodies import BytesProducer, read_whole
+from txetcd.query import FORM
 
 
 @dataclass(frozen=True)
@@ -65,62 +61,10 @@ def request(agent: IAgent, method: str, url: str, form: Mapping[str, object]) ->
 
     async def asked() -> Response:
         answer: Any = await agent.request(method.encode(), url.encode(), headers, producer)
-        body = _Body()
-        answer.deliverBody(body)
-        return Response(answer.code, answer.headers, await body.whole)
+        return Response(answer.code, answer.headers, await read_whole(answer))
 
     return Deferred.fromCoroutine(asked())
 
 
 def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
-
-
-class _Body(Protocol):
-    """Takes the body of an answer.  Unlike with Twisted's `readBody`, cancelling does no harm.
-
-    @ivar whole: fires with the body; fails when the connection is lost before its end.
-    """
-
-    def __init__(self) -> None:
-        self.whole: Deferred[bytes] = Deferred(lambda _: self._lose())
-        self._pieces: list[bytes] = []
-
-    def dataReceived(self, data: bytes) -> None:
-        self._pieces.append(data)
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        if self.whole.called:
-            return
-        if reason.check(ResponseDone):
-            self.whole.callback(b"".join(self._pieces))
-        else:
-            self.whole.errback(reason)
-
-    def _lose(self) -> None:
-        self.whole.errback(CancelledError())
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-
-@implementer(IBodyProducer)
-class BytesProducer:
-    """The body of a request, written at once: Twisted's `FileBodyProducer` needs a running reactor."""
-
-    def __init__(self, body: bytes) -> None:
-        self._body = body
-        self.length = len(body)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """See `IBodyProducer`."""
-        consumer.write(self._body)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """See `IBodyProducer`."""
-
-    def resumeProducing(self) -> None:
-        """See `IBodyProducer`."""
-
-    def stopProducing(self) -> None:
-        """See `IBodyProducer`."""

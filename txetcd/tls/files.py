@@ -14,6 +14,7 @@ from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 
+from txetcd import pages
 from txetcd.tls import revocation
 
 _CERTIFICATE = frozenset({b"CERTIFICATE"})
@@ -32,6 +33,8 @@ PrivateKey = (
 
 class TLSError(ValueError):
     """A TLS configuration that cannot work; the message is one sentence with option, file and remedy."""
+
+    page = pages.CERTIFICATES
 
 
 @dataclass(frozen=True)
