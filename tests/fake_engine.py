@@ -287,6 +287,7 @@ class Link:
 
     @ivar up: whether requests get through; else they are refused at once, or not answered at all if `silent`.
     @ivar shows: whether the watch shows what happens; it stays open.
+    @ivar lag: how much later than it happens, in seconds.
     @ivar fragments: whether the watch shows one row at a time.
     @ivar most: more rows than that at once are not read in time.
     @ivar lost: how many of the next appends are done without an answer.
@@ -299,6 +300,7 @@ class Link:
     up: bool = True
     silent: bool = False
     shows: bool = True
+    lag: float = 0.0
     fragments: bool = False
     most: int = 1_000_000
     lost: int = 0
@@ -362,7 +364,7 @@ class Link:
         ended: Deferred[None] = Deferred(lambda _: self._drop(ended))
 
         def show(result: JSON) -> None:
-            reactor.callLater(0, told, result)
+            reactor.callLater(self.lag, told, result)
 
         def told(result: JSON) -> None:
             if ended.called:

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cryptography import x509
+from cryptography.x509.oid import ExtendedKeyUsageOID
 from twisted.trial.unittest import SynchronousTestCase
 
 import txetcd
@@ -20,6 +21,7 @@ from txetcd.ca.certificates import common_name, hosts
 
 NOW = datetime.datetime.now(datetime.timezone.utc)
 HOUR = datetime.timedelta(hours=1)
+SERVER_AND_CLIENT = (ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH)
 
 
 class CommandCase(SynchronousTestCase):
@@ -100,6 +102,49 @@ class CommandTests(CommandCase):
             said = self.run_command("server", *directory_option, "localhost", "127.0.0.1", "::1")
             self.assertIn(f"\n  txetcd-ca client{more} client1\n", said)
 
+    def test_engine(self) -> None:
+        """A member is server and client, and neither it nor a gateway has a common name."""
+        self.run_command("init", "--dir=engine-ca")
+        member = self.run_command("member", "--dir=engine-ca", "10.0.0.7", "a.lan", "--days=3")
+        gateway = self.run_command("gateway", "--dir=engine-ca", "gateway1")
+        ca = self.certificate("engine-ca/ca.crt")
+        for said, stem, both in (
+            (member, "engine-ca/members/10.0.0.7", True),
+            (gateway, "engine-ca/gateways/gateway1", False),
+        ):
+            self.assertTrue(said.startswith(f"{stem}.crt: the "), said)
+            certificate = self.certificate(f"{stem}.crt")
+            certificate.verify_directly_issued_by(ca)
+            self.assertEqual(certificate.subject.rfc4514_string(), f"O={Path(stem).name}")
+            purposes = certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value
+            self.assertEqual(set(purposes), {*SERVER_AND_CLIENT[not both :]})
+            ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(f"{stem}.crt", f"{stem}.key")
+            self.assertEqual(Path(f"{stem}.key").stat().st_mode & 0o777, 0o600)
+        self.assertEqual(hosts(self.certificate("engine-ca/members/10.0.0.7.crt")), ["10.0.0.7", "a.lan"])
+        self.assertIn("\n  txetcd-ca gateway --dir engine-ca gateway1\n", member)
+
+    def test_options_of_the_engine(self) -> None:
+        """A member's for etcd, clients and peers alike; a gateway's for the server."""
+        self.run_command("init")
+        said = self.run_command("member", "::1")
+        (line,) = (line.split() for line in said.splitlines() if line.startswith("  etcd "))
+        pair = ["--cert-file", "ca/members/__1.crt", "--key-file", "ca/members/__1.key"]
+        clients = ["--client-cert-auth", "--trusted-ca-file", "ca/ca.crt", *pair]
+        peers = [word.replace("--", "--peer-") for word in clients]
+        crls = ["--client-crl-file", "ca/ca.crl", "--peer-crl-file", "ca/ca.crl"]
+        self.assertEqual(line, ["etcd", *clients, *crls[:2], *peers, *crls[2:]])
+        said = self.run_command("gateway", "g")
+        self.assertIn(
+            "\n  --peer-ca-file ca/ca.crt"
+            " --peer-cert-file ca/gateways/g.crt --peer-key-file ca/gateways/g.key\n",
+            said,
+        )
+
+    def test_a_member_is_not_whom_clients_ask(self) -> None:
+        self.run_command("init")
+        self.run_command("member", "a.lan")
+        self.assertIn("https://HOST:4001/", self.run_command("client", "a"))
+
     def test_where_the_server_listens(self) -> None:
         self.run_command("init")
         self.assertIn("https://HOST:4001/", self.run_command("client", "early"))
@@ -129,7 +174,8 @@ class CommandTests(CommandCase):
     def test_never_overwrites(self) -> None:
         self.run_command("init")
         self.assert_fails("ca/ca.key is there already", "init")
-        for arguments, stem in ((("server", "a"), "ca/servers/a"), (("client", "a"), "ca/clients/a")):
+        for kind in "server", "client", "member", "gateway":
+            arguments, stem = (kind, "a"), f"ca/{kind}s/a"
             self.run_command(*arguments)
             before = self.certificate(f"{stem}.crt")
             self.assert_fails(f"{stem}.crt is there already", *arguments)
@@ -139,7 +185,7 @@ class CommandTests(CommandCase):
             self.assertIn(f"\n  txetcd-ca revoke {directory.serial(before)}\n", said)
             Path(f"{stem}.crt").unlink()
             self.assert_fails(f"{stem}.key is there already", *arguments)
-        self.assertEqual(len(list(Path("ca/issued").iterdir())), 4)
+        self.assertEqual(len(list(Path("ca/issued").iterdir())), 8)
 
     def test_a_failed_write_leaves_what_was_there(self) -> None:
         self.run_command("init")
@@ -165,7 +211,7 @@ class CommandTests(CommandCase):
 
     def test_help_and_version(self) -> None:
         for arguments, words in (
-            (["--help"], ["init", "server", "client", "revoke"]),
+            (["--help"], ["init", "server", "client", "member", "gateway", "revoke"]),
             (["server", "--help"], ["--force", "--days", "--dir", "(default: 825 days)"]),
             (["init", "--help"], ["--name", "(default: txetcd CA)", "(default: 3650 days)"]),
             (["--version"], [f"txetcd-ca {txetcd.__version__}\n"]),
@@ -240,6 +286,17 @@ class RevokeTests(CommandCase):
         self.run_command("revoke", f"{client:x}")
         self.assertEqual(self.revoked(), {client})
 
+    def test_members_and_gateways(self) -> None:
+        """By the names that they were made for, as the others."""
+        member, gateway = self.make("member", "a", "b"), self.make("gateway", "a")
+        self.assert_fails(rf"a member and a gateway; .*{gateway:040x} \(gateway\)", "revoke", "a")
+        self.make("client", "a")
+        self.assert_fails(r"a member and a gateway and a client; ", "revoke", "a")
+        self.run_command("revoke", f"{member:x}")
+        other = self.make("gateway", "c")
+        self.assertRegex(self.run_command("revoke", "c"), r"\Ac, serial number ")
+        self.assertEqual(self.revoked(), {member, other})
+
     def test_what_cannot_be_revoked(self) -> None:
         self.run_command("init", "--dir=other")
         self.run_command("client", "b", "--dir=other")
@@ -271,6 +328,8 @@ class MisuseTests(CommandCase):
             ("invalid choice: 'make'", "make"),
             ("required: NAME", "client"),
             ("required: HOST", "server"),
+            ("required: HOST", "member"),
+            ("required: NAME", "gateway"),
             ("unrecognized arguments: b", "client", "a", "b"),
             ("unrecognized arguments: --forc", "client", "a", "--forc"),
             ("'0' is not a number of days from 1 to 36500", "client", "a", "--days", "0"),
@@ -290,6 +349,8 @@ class MisuseTests(CommandCase):
         self.run_command("init")
         self.assert_fails("'https://a' is neither a host name nor an IP address", "server", "b", "https://a")
         self.assert_fails("'../a' does not fit into the name of a file", "client", "../a")
+        self.assert_fails("'a:1' is neither a host name nor an IP address", "member", "a:1")
+        self.assert_fails("'../a' does not fit into the name of a file", "gateway", "../a")
         self.assertEqual(sorted(os.listdir("ca")), ["ca.crl", "ca.crt", "ca.key"])
 
     def test_directory_that_cannot_be_made(self) -> None:

@@ -128,6 +128,9 @@ class OpenSSLTests(LiveCase):
             self.assertEqual(self.verify(path, purpose), f"{path}: OK\n")
             self.assertEqual(self.verify(path, purpose, *crl), f"{path}: OK\n")
         self.assertIn("certificate revoked", self.verify(bob, "sslclient", *crl))
+        self.printed("txetcd-ca member a.lan")
+        for purpose in "sslserver", "sslclient":
+            self.assertEqual(self.verify("ca/members/a.lan.crt", purpose), "ca/members/a.lan.crt: OK\n")
         for path, purpose in ((server, "sslclient"), (alice, "sslserver")):
             self.assertIn("purpose", self.verify(path, purpose))
         for host in ("localhost", "127.0.0.1", "::1"):

@@ -48,6 +48,15 @@ class ExpirationsTests(SynchronousTestCase):
         self.assertEqual(self.take(2), ("/a", "/b"))
         self.assertEqual(self.next(), 3)
 
+    def test_loaded_anew(self) -> None:
+        """What was known before is known no more, so that it does not pile up."""
+        for number in range(5):
+            self.put(f"/{number}", number)
+        for _ in range(10):
+            self.expirations.load(self.tree)
+        self.assertEqual(len(self.expirations), 5)
+        self.assertEqual(self.take(9), tuple(f"/{number}" for number in range(5)))
+
     def test_limit(self) -> None:
         for number in range(5):
             self.put(f"/{number}", number)

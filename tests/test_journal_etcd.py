@@ -213,6 +213,48 @@ class LostAnswersTests(EngineTestCase):
 class FollowingTests(EngineTestCase):
     """No batch is left out, and none comes twice."""
 
+    def test_own_batches_need_no_watch(self) -> None:
+        """Whoever appended the next batch knows what it is; what the watch shows later is not new."""
+        one, two = self.gateway(), self.gateway()
+        one.link.lag = 0.2
+        before = len(self.engine.requests)
+        for number in range(3):
+            self.done(one.write(f"/{number}"))
+        self.pass_time(0.1)
+        self.done(one.write("/3"))
+        self.pass_time(1)
+        self.done(two.write("/4"))
+        self.pass_time(1)
+        self.assertEqual(one.written, [f"/{number}" for number in range(5)])
+        self.assertEqual(one.delivered, two.delivered)
+        # Nothing was missed, so nobody has asked: five have been written, by two with a name each.
+        self.assertEqual(self.engine.requests[before:].count("/kv/txn"), 7)
+
+    def test_own_batches_wait_for_those_before(self) -> None:
+        one, two = self.gateway(), self.gateway()
+        one.link.lag = 0.2
+        self.done(two.write("/1"))
+        write = one.write("/2")
+        self.turn()
+        self.assertNoResult(write)
+        self.done(write, 0.3)
+        self.assertEqual(one.written, ["/1", "/2"])
+        self.pass_time(1)
+        self.assertEqual(one.delivered, two.delivered)
+
+    def test_own_batches_wait_while_the_log_is_read(self) -> None:
+        """Something else might come of that than what is known."""
+        one = self.gateway()
+        self.done(one.write("/1"))
+        parts = one.journal._parts
+        assert parts is not None
+        parts.follower.look()
+        write = one.write("/2")
+        self.turn()
+        self.assertNoResult(write)
+        self.done(write, 0.3)
+        self.assertEqual(one.written, ["/1", "/2"])
+
     def test_event_lost(self) -> None:
         """The watch leaves something out and goes on: it is noticed with the next."""
         one, two = self.gateway(), self.gateway()

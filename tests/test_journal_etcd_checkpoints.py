@@ -164,6 +164,7 @@ class CheckpointTests(EngineTestCase):
         acknowledged: list[str] = []
         for _ in range(60):
             gateway = rng.choice(gateways)
+            gateway.link.lag = rng.choice([0.0, 0.01])
             what = rng.random()
             if what < 0.5:
                 key = rng.choice(["/a", "/b/c", "/b/d", "/b", "/c/d/e", "/c"])

@@ -26,7 +26,7 @@ from txetcd.journal.etcd.rows import (
     Layout,
     State,
     decode_batch,
-    decode_change,
+    decode_changes,
     encode_batch,
     encode_change,
 )
@@ -146,8 +146,8 @@ class RowsTests(SynchronousTestCase):
             Remove(b"a\xff"),
             Remove(b"a", b"b\n"),
         ]
-        for change in changes:
-            self.assertEqual(decode_change(encode_change(change)), change)
+        for some in (changes, changes[::-1], changes[:1], []):
+            self.assertEqual(list(decode_changes(b"".join(map(encode_change, some)))), some)
 
     def test_events(self) -> None:
         """However long, they are put together again from rows that fit."""
@@ -200,14 +200,14 @@ class PlanTests(SynchronousTestCase):
         """Another gateway has written them, maybe in other pieces."""
         events = [Event("set", index, START, file("/a", "", index), None) for index in (5, 6, 7)]
         state = State(1, 1, 1, 6, 6, 2, "")
-        changes = plan(LAYOUT, state, Checkpoint(3, 7, 9, [], [], [], events, 2))
+        changes = list(plan(LAYOUT, state, Checkpoint(3, 7, 9, [], [], [], events, 2)))
         rows = [Row(put.key, put.value, 1, 1) for put in changes if isinstance(put, Put)]
         self.assertEqual(LAYOUT.to_events(rows, 7, 7), events[2:])
         self.assertRaises(DamagedError, LAYOUT.to_events, rows, 6, 7)
 
     def test_removals_first(self) -> None:
         checkpoint = Checkpoint(3, 7, 9, ["/d"], ["/f"], [file("/d/x", "", 7)], [], 8, EMPTY.auth)
-        changes = plan(LAYOUT, State(1, 1, 1, 6, 6, 2, ""), checkpoint)
+        changes = list(plan(LAYOUT, State(1, 1, 1, 6, 6, 2, ""), checkpoint))
         self.assertEqual(changes[:2], [Remove(b"/p/node/d/", b"/p/node/d0"), Remove(b"/p/node/f")])
         kinds = [type(change) for change in changes]
         self.assertEqual(kinds, sorted(kinds, key=[Remove, Put].index))

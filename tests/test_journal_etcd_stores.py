@@ -24,6 +24,7 @@ class StoresTests(EngineTestCase):
         """A store that has started."""
         link = Link(self.engine)
         journal = EtcdJournal(self.clock, ENGINE, client=link)
+        journal.checkpoint_commands = 1000
         store = Store(journal, self.clock, history_size=history_size, now=self.now)
         self.links[store] = link
         store.startService()

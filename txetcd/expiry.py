@@ -37,7 +37,8 @@ class Expirations:
         return len(self._entries) + len(self._swept)
 
     def load(self, tree: Tree) -> None:
-        """Take in all keys of a tree that have a ttl."""
+        """Take in all keys of a tree that have a ttl, in place of what there was before."""
+        self._entries, self._swept, self._seen, self._sweeping = [], [], set(), False
         nodes: list[Node] = [tree.root]
         while nodes:
             node = nodes.pop()
@@ -46,7 +47,7 @@ class Expirations:
             if isinstance(node, Dir):
                 nodes.extend(node.nodes())
         heapq.heapify(self._entries)
-        self._sweep_at += 2 * len(self._entries)
+        self._sweep_at = 1024 + 2 * len(self._entries)
 
     def add(self, event: Event, tree: Tree) -> None:
         """Note what an event means for its key.

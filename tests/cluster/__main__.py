@@ -9,6 +9,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -42,6 +43,15 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     parser.add_argument("--seed", type=int, default=None, help="what decides about everything (default: any)")
     parser.add_argument("--clients", type=int, default=6, help="how many (default %(default)s)")
     parser.add_argument(
+        "--keepers", type=int, default=8, help="clients that keep keys with a ttl alive (default %(default)s)"
+    )
+    parser.add_argument(
+        "--clocks",
+        type=_seconds,
+        default=None,
+        help="by how many seconds each gateway's clock is wrong, such as 0,2.5,-1.5 (default 0,0,0)",
+    )
+    parser.add_argument(
         "--world",
         choices=_WORLDS,
         default="engine",
@@ -56,9 +66,18 @@ def main(reactor: Any, *arguments: str) -> Deferred[None]:
     if unknown := set(faults) - set(known):
         parser.error(f"--faults: {', '.join(sorted(unknown))}: choose from {', '.join(known)}")
     seed = random.randrange(2**32) if options.seed is None else options.seed
-    plan = Plan(options.seconds, faults, seed, options.clients, lasting=options.lasting)
+    plan = Plan(options.seconds, faults, seed, options.clients, options.keepers, lasting=options.lasting)
+    make = _WORLDS[options.world]
+    if options.clocks is not None:
+        if options.world != "engine":
+            parser.error("--clocks: only gateways can have different ones; leave out --world")
+        make = partial(EngineWorld, clocks=options.clocks)
     _say(f"seed {seed}")
-    return Deferred.fromCoroutine(_run(reactor, _WORLDS[options.world], options.directory, plan))
+    return Deferred.fromCoroutine(_run(reactor, make, options.directory, plan))
+
+
+def _seconds(text: str) -> tuple[float, ...]:
+    return tuple(map(float, text.split(",")))
 
 
 async def _run(reactor: Any, make: Callable[[Any, Path], World], directory: Path | None, plan: Plan) -> None:
@@ -71,6 +90,8 @@ async def _run(reactor: Any, make: Callable[[Any, Path], World], directory: Path
         return over
 
     reactor.addSystemEventTrigger("before", "shutdown", interrupted)
+    if directory is not None:
+        directory.mkdir(parents=True, exist_ok=True)
     try:
         with TemporaryDirectory() if directory is None else nullcontext(directory) as place:
             report = await _start_and_run(make(reactor, Path(place)), plan, stop)

@@ -96,12 +96,14 @@ def _spelled(request: Request) -> tuple[str, str, str | None]:
     if request.kind is Kind.LOOK:
         return "GET", path, None
     if request.kind is Kind.DELETE:
-        return "DELETE", path, None
-    form: dict[str, object] = {"value": request.value}
-    if request.kind is Kind.CREATE:
-        form["prevExist"] = "false"
-        if request.ttl is not None:
-            form["ttl"] = request.ttl
+        return "DELETE", f"{path}?recursive=true" if request.dir else path, None
+    form: dict[str, object] = {"dir": "true"} if request.dir else {"value": request.value}
+    if request.ttl is not None:
+        form["ttl"] = request.ttl
+    if request.kind is Kind.REFRESH:
+        form = {"ttl": request.ttl, "refresh": "true", "prevExist": "true"}
+    elif request.kind in (Kind.CREATE, Kind.UPDATE):
+        form["prevExist"] = str(request.kind is Kind.UPDATE).lower()
     elif request.kind is Kind.SWAP:
         form["prevIndex" if isinstance(request.previous, int) else "prevValue"] = request.previous
     return ("POST" if request.kind is Kind.APPEND else "PUT"), path, urlencode(form)
@@ -123,11 +125,33 @@ def _understood(operation: Operation, status: int, said: Any, headers: Any) -> O
 
 
 def _seen(node: Any) -> Seen:
-    return Seen(node["value"], int(node["modifiedIndex"]))
+    return Seen(node.get("value", ""), int(node["modifiedIndex"]))
 
 
 def _ended(operation: Operation, outcome: Outcome, answer: Answer | None = None) -> Operation:
     return replace(operation, returned=time.monotonic(), outcome=outcome, answer=answer)
+
+
+def passing(server: Server, patience: float = 2.0) -> list[str] | None:
+    """The keys at a server that are yet to run out; None if it does not answer."""
+    connection = HTTPConnection("127.0.0.1", server.port, timeout=patience)
+    try:
+        connection.request("GET", "/v2/keys/?recursive=true&quorum=true")
+        response = connection.getresponse()
+        if response.status != 200:
+            return None
+        nodes, found = [json.loads(response.read())["node"]], []
+        while nodes:
+            node = nodes.pop()
+            nodes += node.get("nodes", ())
+            # etcd shows no ttl any more once it is over.
+            if "expiration" in node:
+                found.append(node["key"])
+        return found
+    except (OSError, HTTPException, ValueError):
+        return None
+    finally:
+        connection.close()
 
 
 class Keys:

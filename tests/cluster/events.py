@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from tests.cluster.histories import Breach, Kind, Operation, Outcome
 
 # By how many seconds the clocks for ttls and histories may have drifted apart.
-_CLOCKS = 0.05
+CLOCKS = 0.05
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,22 @@ class Watched:
         return any(first <= index <= last for first, last in self.gaps)
 
 
+def check_same(watched: Mapping[str, Watched], first: int, last: int) -> Iterator[Breach]:
+    """Where the watches have not seen the same, in the same order.
+
+    @param watched: by server.
+    @param first: the index from which on everything is watched.
+    @param last: the index up to which all servers must have shown everything.
+    """
+    for server, one in watched.items():
+        yield from _in_order(server, one)
+    everything = _everything(watched)
+    for server, one in watched.items():
+        yield from _complete(server, one, everything, first, last)
+
+
 def check_events(
-    watched: Mapping[str, Watched], history: Iterable[Operation], first: int, last: int
+    watched: Mapping[str, Watched], history: Iterable[Operation], first: int, last: int, apart: float = 0.0
 ) -> Iterator[Breach]:
     """What is wrong with what the watches have seen.
 
@@ -51,15 +65,16 @@ def check_events(
     @param history: all that was done below the watched directory.
     @param first: the index from which on everything is watched.
     @param last: the index up to which all servers must have shown everything.
+    @param apart: by how many seconds the servers' clocks differ.
     """
-    for server, one in watched.items():
-        yield from _in_order(server, one)
-    everything = {event.index: event for one in watched.values() for event in one.events}
-    for server, one in watched.items():
-        yield from _complete(server, one, everything, first, last)
-    history = list(history)
+    yield from check_same(watched, first, last)
+    everything, history = _everything(watched), list(history)
     yield from _as_asked(everything, history, watched, first, last)
-    yield from _run_out(everything, history, watched, last)
+    yield from _run_out(everything, history, watched, last, apart)
+
+
+def _everything(watched: Mapping[str, Watched]) -> dict[int, Event]:
+    return {event.index: event for one in watched.values() for event in one.events}
 
 
 def _in_order(server: str, one: Watched) -> Iterator[Breach]:
@@ -115,7 +130,11 @@ def _as_asked(
 
 
 def _run_out(
-    everything: Mapping[int, Event], history: list[Operation], watched: Mapping[str, Watched], last: int
+    everything: Mapping[int, Event],
+    history: list[Operation],
+    watched: Mapping[str, Watched],
+    last: int,
+    apart: float,
 ) -> Iterator[Breach]:
     """Whether each key with a ttl has run out, once and not too early, and no other has."""
     asked = {each.request.key: each for each in history if each.request.ttl is not None}
@@ -131,7 +150,7 @@ def _run_out(
             continue
         expired[event.key] = event
         shown = min(one.expired[event.key] for one in watched.values() if event.key in one.expired)
-        if shown < creation.invoked + (creation.request.ttl or 0) - _CLOCKS:
+        if shown < creation.invoked + (creation.request.ttl or 0) - apart - CLOCKS:
             yield Breach(f"too early, after {shown - creation.invoked:.3f} s: {_put(event)}", (creation,))
     for event in everything.values():
         stays = event.action == "create" and event.key in asked and event.key not in expired

@@ -8,6 +8,7 @@ from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 
 from tests.client_harness import eventually
+from tests.cluster.clocks import wrong
 from tests.cluster.process import Process, stable_port
 from tests.e2e import TWISTD
 
@@ -18,13 +19,15 @@ class Gateway(Process):
     @ivar port: where it serves plain HTTP.
     """
 
-    def __init__(self, name: str, directory: Path, options: Sequence[str]) -> None:
+    def __init__(self, name: str, directory: Path, options: Sequence[str], ahead: float = 0.0) -> None:
         """Prepare.
 
         @param options: what else its command line says: an engine or a data directory.
+        @param ahead: by how many seconds its clock is ahead of the true time, or behind it if less than 0.
         """
         self.port = stable_port()
-        super().__init__(name, [*TWISTD, f"--addr=127.0.0.1:{self.port}", *options], directory)
+        command = [*TWISTD, f"--addr=127.0.0.1:{self.port}", *options]
+        super().__init__(name, wrong(ahead, command) if ahead else command, directory)
 
     @property
     def url(self) -> str:

@@ -18,6 +18,8 @@ class Kind(Enum):
     SET = "set"
     CREATE = "create"
     SWAP = "compareAndSwap"
+    UPDATE = "update"
+    REFRESH = "refresh"
     DELETE = "delete"
     APPEND = "append"
     GET = "get"
@@ -57,7 +59,8 @@ class Request:
     @ivar key: a file's; a directory's for APPEND and LIST.
     @ivar value: what to write; no two writes of a history write the same.
     @ivar previous: of a SWAP, the value (a string) or the modifiedIndex (a number) that must be there.
-    @ivar ttl: of a CREATE, the seconds that the key is to last.  Nothing else is ever asked for such a key.
+    @ivar ttl: the seconds that the key is to last; for ever if None.
+    @ivar dir: whether it is a directory that is made, updated or, with all that is below it, deleted.
     """
 
     kind: Kind
@@ -65,6 +68,7 @@ class Request:
     value: str = ""
     previous: str | int | None = None
     ttl: int | None = None
+    dir: bool = False
 
 
 @dataclass(frozen=True)
@@ -152,6 +156,8 @@ def _line(operation: Operation, origin: float) -> str:
         asked += f" if {at}{request.previous}"
     if request.value:
         asked += f" = {request.value}"
+    if request.ttl is not None:
+        asked += f" for {request.ttl} s"
     began = 1000 * (operation.invoked - origin)
     ended = "" if math.isinf(operation.returned) else f"{1000 * (operation.returned - origin):.1f}"
     who = f"{operation.client} at {operation.server}"

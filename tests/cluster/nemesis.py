@@ -12,12 +12,13 @@ from tests.cluster.clients import Caller, Server
 from tests.cluster.histories import Kind, Request
 from tests.cluster.proxy import Link
 from tests.cluster.worlds import EngineWorld, World
+from txetcd.journal.etcd import CHECKPOINT_COMMANDS
 
 # How many checkpoints the log does not survive, after how many writes that is seen to, how often at most, and
 # how many write at once.
 _CHECKPOINTS = 3
 _FLOOD = 1000
-_FLOODS = 8
+_FLOODS = 2 * _CHECKPOINTS * CHECKPOINT_COMMANDS // _FLOOD
 _WRITERS = 16
 
 # Something that is wrong while the context lasts.

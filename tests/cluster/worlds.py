@@ -20,7 +20,8 @@ from tests.cluster.process import Process
 from tests.cluster.proxy import Link
 from tests.cluster.sockets import owns
 
-_GATEWAYS = 3
+# By how many seconds the clock of each gateway is ahead.
+CLOCKS = (0.0, 0.0, 0.0)
 # How much of each log goes with a failure.
 _LOG_SHOWN = 3000
 # Where the rows of gateways are.
@@ -37,10 +38,12 @@ class World(ABC):
     @ivar processes: all of them.
     @ivar streams: whether a stream shows all that there was since its waitIndex.
     @ivar monotonic: whether plain reads at one server never go back, restarts included.
+    @ivar apart: by how many seconds the servers' clocks differ.
     """
 
     streams = True
     monotonic = True
+    apart = 0.0
 
     def __init__(self, reactor: Any) -> None:
         self._reactor = reactor
@@ -182,14 +185,21 @@ class EngineWorld(ClusterWorld):
     @ivar ways: by their names, the links that lead from them.
     """
 
-    def __init__(self, reactor: Any, directory: Path) -> None:
+    def __init__(self, reactor: Any, directory: Path, clocks: Sequence[float] = CLOCKS) -> None:
+        """Prepare.
+
+        @param clocks: by how many seconds that of each gateway is ahead of the true time.
+        """
         super().__init__(reactor, directory, tls=True, options=(f"--quota-backend-bytes={_QUOTA}",))
+        self.apart = max(clocks) - min(clocks)
         self.ways: dict[str, list[Link]] = {}
-        self.gateways = [self._gateway(f"gateway{number}", directory) for number in range(_GATEWAYS)]
+        self.gateways = [
+            self._gateway(f"gateway{number}", directory, ahead) for number, ahead in enumerate(clocks)
+        ]
         self.processes += self.gateways
         self.servers = [Server(gateway.name, gateway.port) for gateway in self.gateways]
 
-    def _gateway(self, name: str, directory: Path) -> Gateway:
+    def _gateway(self, name: str, directory: Path, ahead: float) -> Gateway:
         ways = self.ways[name] = [self._link(member.client_port) for member in self.cluster.members]
         endpoints = ",".join(f"127.0.0.1:{link.port}" for link in ways)
         tls = self.cluster.tls
@@ -201,7 +211,7 @@ class EngineWorld(ClusterWorld):
             f"--peer-cert-file={tls.cert_file}",
             f"--peer-key-file={tls.key_file}",
         ]
-        return Gateway(name, directory, options)
+        return Gateway(name, directory, options, ahead)
 
     def checkpoints(self) -> int:
         """How many checkpoints have been written."""

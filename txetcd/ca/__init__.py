@@ -6,6 +6,10 @@
 
 from __future__ import annotations
 
+from txetcd import pages
+
 
 class CAError(ValueError):
     """Something that cannot be done; the message is one sentence that names what is wrong and the remedy."""
+
+    page = pages.CA

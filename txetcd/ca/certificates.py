@@ -1,4 +1,4 @@
-"""A CA and what it signs: server and client certificates and the list of those that were revoked.
+"""A CA and what it signs: certificates of servers, clients and an engine, and the list of those revoked.
 
 Pure: the time is an argument, and what comes of it is in memory.
 """
@@ -80,14 +80,8 @@ class Authority(Pair):
         It is valid for so many days, but no longer than the CA.  Raises `CAError` for no hosts, and for
         text that is no host.
         """
-        names = [parse_host(host) for host in hosts]
-        if not names:
-            raise CAError("a server's certificate needs a host name or IP address; give at least one")
-        first = host_text(names[0])
-        if len(first) > MAX_COMMON_NAME:
-            raise CAError(f"{first!r} is longer than {MAX_COMMON_NAME} characters; give a shorter one first")
-        alternatives = x509.SubjectAlternativeName(dict.fromkeys(names))
-        return self._issue(first, ExtendedKeyUsageOID.SERVER_AUTH, [alternatives], days, now)
+        first, alternatives = _alternatives(hosts)
+        return self._issue(_common_name(first), [ExtendedKeyUsageOID.SERVER_AUTH], [alternatives], days, now)
 
     def issue_client(self, name: str, days: int, now: datetime.datetime) -> Pair:
         """Make a client's certificate whose common name is `name`.
@@ -96,7 +90,26 @@ class Authority(Pair):
         cannot be that of its files.
         """
         check_client_name(name)
-        return self._issue(name, ExtendedKeyUsageOID.CLIENT_AUTH, [], days, now)
+        return self._issue(_common_name(name), [ExtendedKeyUsageOID.CLIENT_AUTH], [], days, now)
+
+    def issue_member(self, hosts: Sequence[str], days: int, now: datetime.datetime) -> Pair:
+        """Make the certificate of a member of an etcd cluster, for its host names and IP addresses.
+
+        A member is a client too: of its peers and, for what comes in as JSON, of itself.  The first host is
+        its organization; etcd's JSON gateway refuses a client that has a common name when passwords are on.
+        Otherwise like `issue_server`.
+        """
+        first, alternatives = _alternatives(hosts)
+        purposes = [ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH]
+        return self._issue(_organization(first), purposes, [alternatives], days, now)
+
+    def issue_gateway(self, name: str, days: int, now: datetime.datetime) -> Pair:
+        """Make the certificate that a server of ours shows to an etcd cluster; `name` is its organization.
+
+        It has no common name, as those of members.  Otherwise like `issue_client`.
+        """
+        check_client_name(name)
+        return self._issue(_organization(name), [ExtendedKeyUsageOID.CLIENT_AUTH], [], days, now)
 
     def has_signed(self, certificate: x509.Certificate) -> bool:
         """Tell whether this CA has signed a certificate, and the certificate says so."""
@@ -134,8 +147,8 @@ class Authority(Pair):
 
     def _issue(
         self,
-        name: str,
-        purpose: x509.ObjectIdentifier,
+        subject: x509.Name,
+        purposes: Iterable[x509.ObjectIdentifier],
         more: Iterable[x509.ExtensionType],
         days: int,
         now: datetime.datetime,
@@ -144,12 +157,12 @@ class Authority(Pair):
         key = _new_key()
         begin = _begin(now)
         builder = _builder(
-            *(_common_name(name), key.public_key(), self.certificate.subject, self.key.public_key()),
+            *(subject, key.public_key(), self.certificate.subject, self.key.public_key()),
             *(begin, min(_end(begin, days), self.end)),
         )
         builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         builder = builder.add_extension(_key_usage(ca=False), critical=True)
-        for extension in (x509.ExtendedKeyUsage([purpose]), *more):
+        for extension in (x509.ExtendedKeyUsage(purposes), *more):
             builder = builder.add_extension(extension, critical=False)
         return Pair(builder.sign(self.key, hashes.SHA256()), key)
 
@@ -162,6 +175,19 @@ def common_name(certificate: x509.Certificate) -> str:
     """Return the subject's common name; without one, the whole subject."""
     names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
     return str(names[0].value) if names else certificate.subject.rfc4514_string()
+
+
+def made_for(certificate: x509.Certificate) -> str:
+    """Return the name that a certificate was made for: a client's, or the first of a server's hosts."""
+    names = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)
+    return common_name(certificate) if _has_common_name(certificate) or not names else str(names[0].value)
+
+
+def kind(certificate: x509.Certificate) -> str:
+    """Tell whether a certificate is that of a server or client, or a member or gateway of an engine."""
+    if _has_common_name(certificate):
+        return "server" if is_for_servers(certificate) else "client"
+    return "member" if is_for_servers(certificate) else "gateway"
 
 
 def is_for_servers(certificate: x509.Certificate) -> bool:
@@ -199,6 +225,25 @@ def _new_key() -> ec.EllipticCurvePrivateKey:
 
 def _common_name(name: str) -> x509.Name:
     return x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
+
+
+def _organization(name: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, name)])
+
+
+def _has_common_name(certificate: x509.Certificate) -> bool:
+    return bool(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME))
+
+
+def _alternatives(hosts: Sequence[str]) -> tuple[str, x509.SubjectAlternativeName]:
+    """The first of some hosts, as it goes into a subject, and the extension with all of them."""
+    names = [parse_host(host) for host in hosts]
+    if not names:
+        raise CAError("a server's certificate needs a host name or IP address; give at least one")
+    first = host_text(names[0])
+    if len(first) > MAX_COMMON_NAME:
+        raise CAError(f"{first!r} is longer than {MAX_COMMON_NAME} characters; give a shorter one first")
+    return first, x509.SubjectAlternativeName(dict.fromkeys(names))
 
 
 def _key_id(key: ec.EllipticCurvePublicKey) -> x509.AuthorityKeyIdentifier:

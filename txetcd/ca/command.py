@@ -15,8 +15,9 @@ from cryptography import x509
 
 from txetcd import __version__
 from txetcd.ca import CAError, directory
-from txetcd.ca.certificates import CA_DAYS, LEAF_DAYS, common_name, hosts
+from txetcd.ca.certificates import CA_DAYS, LEAF_DAYS, hosts, made_for
 from txetcd.ca.directory import Directory, Issued, serial
+from txetcd.pages import with_page
 
 DIRECTORY = Path("ca")
 PORT = 4001
@@ -32,6 +33,11 @@ Make certificates for txetcd: a CA of your own, and what it signs.
   txetcd-ca client backup               for each client
   txetcd-ca revoke backup               when its key is lost, stolen or no longer wanted
 
+And for an etcd cluster with --engine, from a CA of its own (--dir):
+
+  txetcd-ca member 10.0.0.7             for each member of the cluster
+  txetcd-ca gateway gateway1            for each txetcd server that uses it
+
 Each says what it wrote, and the commands that use it.
 """
 _INIT = """\
@@ -45,9 +51,19 @@ addresses given here. The first one names the files.
 _CLIENT = """\
 Make a certificate and key for a client. NAME becomes the certificate's common name.
 """
+_MEMBER = """\
+Make a certificate and key for a member of an etcd cluster: a server, and a client of the other
+members. Give every name and address that members and gateways use for it. The first one names
+the files. It has no common name, which etcd's JSON gateway does not take with passwords on.
+"""
+_GATEWAY = """\
+Make a certificate and key that a txetcd server shows to an etcd cluster (--peer-cert-file).
+NAME becomes the certificate's organization; it has no common name either.
+"""
 _REVOKE = """\
 Revoke certificates: servers that are given ca.crl refuse them from then on. NAME stands for all
-certificates that were ever made for that client, or for a server with that first name.
+certificates that were ever made for that client or gateway, or for a server or member with that
+first name.
 """
 
 
@@ -64,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     try:
         lines = run(sys.argv[1:] if arguments is None else arguments, now)
     except CAError as error:
-        raise SystemExit(f"txetcd-ca: {error}") from None
+        raise SystemExit(f"txetcd-ca: {with_page(error, error.page)}") from None
     sys.stdout.write("".join(f"{line}\n" for line in lines))
 
 
@@ -102,7 +118,13 @@ def _parser() -> argparse.ArgumentParser:
     client = command("client", "make a client's certificate", _CLIENT, LEAF_DAYS)
     client.add_argument("name", metavar="NAME", help="the client's name")
     client.set_defaults(command=_client)
-    for issuing in (server, client):
+    member = command("member", "make the certificate of an etcd cluster's member", _MEMBER, LEAF_DAYS)
+    member.add_argument("hosts", nargs="+", metavar="HOST", help="a host name or IP address")
+    member.set_defaults(command=_member)
+    gateway = command("gateway", "make a certificate to show to an etcd cluster", _GATEWAY, LEAF_DAYS)
+    gateway.add_argument("name", metavar="NAME", help="the server's name")
+    gateway.set_defaults(command=_gateway)
+    for issuing in (server, client, member, gateway):
         issuing.add_argument("--force", action="store_true", help="replace the files of the same name")
     revoke = command("revoke", "revoke certificates", _REVOKE, None)
     what = "a name, the file of a certificate, or a serial number"
@@ -161,12 +183,49 @@ def _client(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
     yield _elsewhere(given, "three")
 
 
+def _member(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
+    with directory.opened(given.dir) as ca:
+        issued = ca.issue_member(given.hosts, given.days, now, given.force)
+    yield from _written(given, issued, f"the member's certificate for {', '.join(hosts(issued.certificate))}")
+    yield ""
+    yield "Start the member with it, and with the options of its own:"
+    yield _command(
+        "etcd", *_etcd_options(given, issued, "", "client-"), *_etcd_options(given, issued, "peer-")
+    )
+    yield _elsewhere(given, "four")
+    yield ""
+    yield "Next, a certificate for each txetcd server that uses the cluster:"
+    yield _again(given, "gateway", "gateway1")
+
+
+def _etcd_options(given: argparse.Namespace, issued: Issued, side: str, crl: str = "") -> list[str | Path]:
+    """A member's TLS options on one side; that of the list has, for clients, a prefix of its own."""
+    return [
+        *(f"--{side}client-cert-auth", f"--{side}trusted-ca-file", given.dir / directory.CERTIFICATE),
+        *(f"--{side}cert-file", issued.cert_file, f"--{side}key-file", issued.key_file),
+        *(f"--{crl or side}crl-file", given.dir / directory.CRL),
+    ]
+
+
+def _gateway(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
+    with directory.opened(given.dir) as ca:
+        issued = ca.issue_gateway(given.name, given.days, now, given.force)
+    yield from _written(given, issued, f"the certificate of the gateway {given.name}")
+    yield ""
+    yield "Give the server these options beside --engine:"
+    yield _command(
+        *("--peer-ca-file", given.dir / directory.CERTIFICATE),
+        *("--peer-cert-file", issued.cert_file, "--peer-key-file", issued.key_file),
+    )
+    yield _elsewhere(given, "three")
+
+
 def _revoke(given: argparse.Namespace, now: datetime.datetime) -> Iterator[str]:
     with directory.opened(given.dir) as ca:
         revoked = ca.revoke(given.target, now)
     for done, certificates in (("revoked", revoked.new), ("had been revoked before", revoked.before)):
         for certificate in certificates:
-            which = f"{common_name(certificate)}, serial number {serial(certificate)}"
+            which = f"{made_for(certificate)}, serial number {serial(certificate)}"
             yield f"{which}, valid until {_date(certificate)}: {done}"
     crl = given.dir / directory.CRL
     yield f"{crl}: the list of revoked certificates, {revoked.total} by now"

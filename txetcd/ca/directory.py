@@ -3,6 +3,8 @@
     ca.crt ca.key ca.crl        the CA, its private key, what it has revoked
     servers/HOST.crt .key       pairs, to be taken where they are used
     clients/NAME.crt .key
+    members/HOST.crt .key
+    gateways/NAME.crt .key
     issued/SERIAL.crt           every certificate that was ever signed, so that it can be revoked
 
 There is no other state: serial numbers are random.  Every file is written beside its place and moved there.
@@ -23,11 +25,12 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 
 from txetcd.ca import CAError
-from txetcd.ca.certificates import Authority, Pair, common_name, is_for_servers
+from txetcd.ca.certificates import Authority, Pair, kind, made_for
 from txetcd.ca.names import host_file_name
 
 CERTIFICATE, KEY, CRL = "ca.crt", "ca.key", "ca.crl"
 SERVERS, CLIENTS, ISSUED = "servers", "clients", "issued"
+MEMBERS, GATEWAYS = "members", "gateways"
 
 _PUBLIC, _SECRET = 0o644, 0o600
 
@@ -111,8 +114,7 @@ class Directory:
         With `force` they may replace others.  Raises `CAError` when they would without, when they cannot
         be written, and for unfit hosts.
         """
-        pair = self.authority.issue_server(hosts, days, now)
-        return self._issue(pair, self.path / SERVERS, host_file_name(common_name(pair.certificate)), force)
+        return self._issue_for_host(self.authority.issue_server(hosts, days, now), SERVERS, force)
 
     def issue_client(self, name: str, days: int, now: datetime.datetime, force: bool) -> Issued:
         """Make a client's pair and write it; its files have the name of the client.
@@ -122,6 +124,14 @@ class Directory:
         """
         return self._issue(self.authority.issue_client(name, days, now), self.path / CLIENTS, name, force)
 
+    def issue_member(self, hosts: Sequence[str], days: int, now: datetime.datetime, force: bool) -> Issued:
+        """Make the pair of an etcd cluster's member and write it, as `issue_server` does."""
+        return self._issue_for_host(self.authority.issue_member(hosts, days, now), MEMBERS, force)
+
+    def issue_gateway(self, name: str, days: int, now: datetime.datetime, force: bool) -> Issued:
+        """Make the pair that a server shows to an etcd cluster and write it, as `issue_client` does."""
+        return self._issue(self.authority.issue_gateway(name, days, now), self.path / GATEWAYS, name, force)
+
     def issued(self) -> list[x509.Certificate]:
         """All certificates that the CA has signed, the oldest first."""
         found = [_read_certificate(file) for file in sorted((self.path / ISSUED).glob("*.crt"))]
@@ -129,13 +139,13 @@ class Directory:
 
     def servers(self, now: datetime.datetime) -> list[x509.Certificate]:
         """The servers' certificates that have not expired, the newest first."""
-        return [c for c in reversed(self.issued()) if is_for_servers(c) and c.not_valid_after_utc > now]
+        return [c for c in reversed(self.issued()) if kind(c) == "server" and c.not_valid_after_utc > now]
 
     def revoke(self, target: str, now: datetime.datetime) -> Revoked:
         """Revoke all certificates of that name, the one with that serial number, or the one in that file.
 
-        Raises `CAError` when there is none, when a server and a client have the name, and when the list
-        cannot be read or written.
+        Raises `CAError` when there is none, when a server and a client, say, have the name, and when the
+        list cannot be read or written.
         """
         certificates = self._find(target)
         crl = self._read_crl()
@@ -148,6 +158,9 @@ class Directory:
             crl = self.authority.sign_crl(crl, new, now)
             _write_crl(self.path / CRL, crl)
         return Revoked(new, before, len(crl))
+
+    def _issue_for_host(self, pair: Pair, where: str, force: bool) -> Issued:
+        return self._issue(pair, self.path / where, host_file_name(made_for(pair.certificate)), force)
 
     def _issue(self, pair: Pair, directory: Path, stem: str, force: bool) -> Issued:
         cert_file, key_file = directory / f"{stem}.crt", directory / f"{stem}.key"
@@ -165,10 +178,12 @@ class Directory:
 
     def _find(self, target: str) -> list[x509.Certificate]:
         issued = self.issued()
-        named = [certificate for certificate in issued if common_name(certificate) == target]
-        if len(set(map(is_for_servers, named))) == 2:
-            numbers = ", ".join(f"{serial(c)} ({'server' if is_for_servers(c) else 'client'})" for c in named)
-            raise CAError(f"{target!r} is a server and a client; give the serial number, of {numbers}")
+        named = [certificate for certificate in issued if made_for(certificate) == target]
+        kinds = sorted(set(map(kind, named)), reverse=True)
+        if len(kinds) > 1:
+            numbers = ", ".join(f"{serial(c)} ({kind(c)})" for c in named)
+            what = " and a ".join(kinds)
+            raise CAError(f"{target!r} is a {what}; give the serial number, of {numbers}")
         if named:
             return named
         number = _parse_serial(target)

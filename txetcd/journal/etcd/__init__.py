@@ -6,7 +6,7 @@ order.  `rows` tells what rows there are, `client` and `answers` speak with it
 in the words of `wire`, and `credentials` prove who we are.  `session` asks until there is an answer;
 `reading` reads what is there, `following` follows what comes, `appending` adds to it, `barrier` waits for it,
 and `checkpointing` shortens it, by what `checkpoint` does.  `members` tells which gateways there are, each on
-a `lease`.
+a `lease`, and `versions` which etcd it is.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd.engine import Engine, parse_engine
-from txetcd.journal import CHECKPOINT_COMMANDS, Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
+from txetcd.journal import Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
 from txetcd.journal.etcd.appending import Appender
 from txetcd.journal.etcd.barrier import Barrier
 from txetcd.journal.etcd.checkpointing import Checkpointer
@@ -34,6 +34,7 @@ from txetcd.journal.etcd.reading import Entry, Mark, snapshot
 from txetcd.journal.etcd.rows import BATCH_BYTES, DamagedError, Layout, encode_batch
 from txetcd.journal.etcd.session import Session
 from txetcd.journal.etcd.task import Task
+from txetcd.journal.etcd.versions import single_clients, warn_of_unsafe
 from txetcd.journal.etcd.wire import EngineError, UnwillingError
 from txetcd.member import Member
 
@@ -41,6 +42,8 @@ __all__ = ["Engine", "EtcdJournal", "parse_engine"]
 
 _T = TypeVar("_T")
 
+# After how many commands a checkpoint is due: it writes each changed row once, and a key may change often.
+CHECKPOINT_COMMANDS = 5000
 # A member is waited for this part of the time that there is, so that another can be asked.
 _MEMBER_SHARE = 0.4
 # How often a gateway that hears nothing asks whether there is something, in seconds.
@@ -58,6 +61,7 @@ class _Parts:
     barrier: Barrier
     pulse: Task[None]
     registry: Registry | None
+    versions: Task[None]
 
 
 class EtcdJournal:
@@ -88,7 +92,12 @@ class EtcdJournal:
         self._prefix = engine.prefix
         self._timeout = timeout
         self._member = member
-        self._client = client or HTTPClient(reactor, engine, Credentials(engine))
+        self._single: list[tuple[str, Client]] = []
+        if client is None:
+            credentials = Credentials(engine)
+            client = HTTPClient(reactor, engine, credentials)
+            self._single = single_clients(reactor, engine, credentials)
+        self._client = client
         self._session = Session(reactor, self._client, Layout(engine.prefix), timeout * _MEMBER_SHARE)
         self._deliver: Deliver = _nobody
         self._start_anew: StartAnew | None = None
@@ -135,7 +144,8 @@ class EtcdJournal:
         appender, barrier = Appender(self._session, follower), Barrier(self._session, follower)
         pulse: Task[None] = Task.endless(self._reactor, self._pulse(barrier))
         registry = None if self._member is None else Registry(self._session, self._member)
-        self._parts = _Parts(follower, appender, barrier, pulse, registry)
+        versions = Task.endless(self._reactor, warn_of_unsafe(self._single, self._session.timeout))
+        self._parts = _Parts(follower, appender, barrier, pulse, registry, versions)
         self._checkpointer.begin(found)
         # Not at once: whoever loads has yet to hear what there is.
         self._reactor.callLater(0, follower.start)
@@ -204,7 +214,7 @@ class EtcdJournal:
         key = (batch.origin, batch.number)
         appended: Deferred[None] = Deferred()
         self._own[key] = appended
-        sending: Task[None] = Task(self._reactor, self._parts.appender.append(value))
+        sending: Task[None] = Task(self._reactor, self._parts.appender.append(batch, value))
 
         def failed(failure: Failure) -> None:
             if failure.check(UnwillingError):
@@ -269,6 +279,7 @@ class EtcdJournal:
         closing: Deferred[Any] = succeed(None)
         if parts is not None:
             parts.pulse.stop()
+            parts.versions.stop()
             parts.barrier.close()
             parts.follower.stop()
             closing = parts.appender.close()

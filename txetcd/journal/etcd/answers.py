@@ -6,12 +6,6 @@ import json
 from collections.abc import Callable
 from typing import Any
 
-from twisted.internet.defer import Deferred
-from twisted.internet.protocol import Protocol, connectionDone
-from twisted.python.failure import Failure
-from twisted.web.client import ResponseDone
-from twisted.web.iweb import IResponse
-
 from txetcd.journal.etcd.wire import (
     JSON,
     CompactedError,
@@ -28,47 +22,6 @@ _COMPACTED = "required revision has been compacted"
 _BUSY = "too many requests"
 # What etcd says to a token that was good once.
 _STALE = ("invalid auth token", "revision of auth store is old")
-
-
-class Reader(Protocol):
-    """Reads the body of a response."""
-
-    def __init__(self, received: Callable[[bytes], None]) -> None:
-        self._received = received
-        self.done: Deferred[None] = Deferred(lambda _: self._stop())
-
-    @classmethod
-    def read(cls, response: IResponse, received: Callable[[bytes], None]) -> Deferred[None]:
-        """Read a body.
-
-        @param received: called with each piece; what it raises ends the reading.
-        @return: fires when it is whole.
-        """
-        reader = cls(received)
-        response.deliverBody(reader)
-        return reader.done
-
-    def _stop(self) -> None:
-        self._received = _ignore
-        if self.transport is not None:
-            self.transport.loseConnection()
-
-    def dataReceived(self, data: bytes) -> None:
-        """See `IProtocol`."""
-        try:
-            self._received(data)
-        except Exception:
-            if not self.done.called:
-                self.done.errback()
-                self._stop()
-
-    def connectionLost(self, reason: Failure = connectionDone) -> None:
-        """See `IProtocol`."""
-        if not self.done.called:
-            if reason.check(ResponseDone):
-                self.done.callback(None)
-            else:
-                self.done.errback(reason)
 
 
 class Lines:
@@ -145,15 +98,8 @@ def refusal(message: JSON) -> EngineError:
 
 def reason(error: BaseException) -> str:
     """Why a request has failed, in words."""
-    while getattr(error, "reasons", None):
-        # Twisted wraps what happened, and adds what that did to the parser of the response.
-        error = error.reasons[0].value  # type: ignore[attr-defined]
     text = str(error).strip() or type(error).__name__
     if type(error).__module__.startswith("OpenSSL"):
         # Its arguments are lists of tuples: library, function, reason.
         text = "TLS: " + (", ".join(parts[-1] for parts in error.args[0]) if error.args else "closed")
     return text
-
-
-def _ignore(data: bytes) -> None:
-    """For what comes too late."""

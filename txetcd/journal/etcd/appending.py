@@ -9,10 +9,12 @@ goes when the gateway does, and one that comes back late finds itself a stranger
 from __future__ import annotations
 
 import secrets
+from functools import partial
 
 from twisted.internet.defer import Deferred
 from twisted.internet.task import deferLater
 
+from txetcd.journal import Batch
 from txetcd.journal.etcd.following import Follower
 from txetcd.journal.etcd.lease import Lease
 from txetcd.journal.etcd.reading import Entry
@@ -41,28 +43,33 @@ class Appender:
         self._version = 0
         self._keeping: Task[None] | None = None
 
-    async def append(self, value: bytes) -> None:
+    async def append(self, batch: Batch, value: bytes) -> None:
         """Append a batch.
 
         It is done when the batch has its place and was received.  Cancel it when it is received before that,
         or when nobody waits any more; then the batch may still get a place, before the next one or never.
 
-        @param value: of the batch's row.
+        @param value: of the batch's row, which encodes it.
         @raise RefusedError: when the engine will not have it.
         """
         backoff = Backoff(self._session.reactor)
+        self._follower.expect(value, batch)
         while True:
             if not self.name:
                 await self._session.persist(self._register, backoff)
-            version = self._version
-            answer = await self._session.persist(lambda: self._send(value), backoff)
-            count, head = answer.gets
-            if answer.succeeded:
+            name, version = self.name, self._version
+            # Whatever was received meanwhile, it is the same that is sent again.
+            answer = await self._session.persist(partial(self._send, name, version, value), backoff)
+            head, *counts = answer.gets
+            position = 0 if head is None else head.version - 1
+            if answer.succeeded and head is not None:
                 self._version = version + 1
+                self._follower.offer(Entry(position, head.revision, name, version, batch))
             # If it was done before and the answer was lost, that comes to light now.
-            await self._follower.reach(0 if head is None else head.version - 1)
+            await self._follower.reach(position)
             if answer.succeeded:
                 return
+            (count,) = counts
             if count is None:
                 self._forget()
             else:
@@ -73,16 +80,16 @@ class Appender:
         if entry.gateway == self.name:
             self._version = entry.number + 1
 
-    async def _send(self, value: bytes) -> Answer:
+    async def _send(self, name: str, version: int, value: bytes) -> Answer:
         layout = self._session.layout
-        row, name, version = layout.gateway(self.name), self.name, self._version
+        row = layout.gateway(name)
         puts = [
             Put(row, b"", keep_lease=True),
             Put(layout.batch(name, version), value),
             Put(layout.head, row),
         ]
-        gets = [Get(row), Get(layout.head)]
-        return await self._session.txn([version_is(row, version)], [*puts, *gets], gets)
+        head = Get(layout.head)
+        return await self._session.txn([version_is(row, version)], [*puts, head], [head, Get(row)])
 
     # Being known
 

@@ -12,28 +12,33 @@ been done does it; again does no harm.  Nobody reads rows before.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
+from itertools import chain, islice
 
 from txetcd.journal import Checkpoint
-from txetcd.journal.etcd.rows import DamagedError, Layout, State, decode_change, encode_change, to_bytes
+from txetcd.journal.etcd.rows import DamagedError, Layout, State, decode_changes, encode_change, to_bytes
 from txetcd.journal.etcd.session import Session
-from txetcd.journal.etcd.wire import Change, Get, Put, Remove, Row, below, fits, groups, unchanged
+from txetcd.journal.etcd.wire import OPERATIONS, Change, Get, Put, Remove, Row, below, fits, groups, unchanged
+
+# How many bytes of changes are put aside in one row, if it is more than one change.
+STAGE_BYTES = 65_536
 
 
-def plan(layout: Layout, state: State, checkpoint: Checkpoint) -> list[Change]:
-    """What to change of the rows, in order.
+def plan(layout: Layout, state: State, checkpoint: Checkpoint) -> Iterator[Change]:
+    """What to change of the rows, in order; made one by one, for all at once would take long.
 
     @param state: the place that they are at, which the checkpoint begins no later than.
     """
-    changes: list[Change] = [Remove(*below(layout.node(key))) for key in checkpoint.dropped]
-    changes += (Remove(layout.node(key)) for key in checkpoint.removed)
-    changes.append(layout.remove_events(checkpoint.oldest_event))
-    changes += map(layout.put_node, checkpoint.rows)
-    changes += layout.put_events([event for event in checkpoint.events if event.index > state.index])
+    for directory in checkpoint.dropped:
+        yield Remove(*below(layout.node(directory)))
+    for key in checkpoint.removed:
+        yield Remove(layout.node(key))
+    yield layout.remove_events(checkpoint.oldest_event)
+    yield from map(layout.put_node, checkpoint.rows)
+    yield from layout.put_events([event for event in checkpoint.events if event.index > state.index])
     if checkpoint.auth is not None:
-        changes.append(Put(layout.auth, to_bytes(checkpoint.auth.encode())))
-    return changes
+        yield Put(layout.auth, to_bytes(checkpoint.auth.encode()))
 
 
 async def settled(session: Session) -> tuple[Row, State]:
@@ -71,25 +76,37 @@ async def write(session: Session, checkpoint: Checkpoint, revision: int, writer:
             oldest_event=max(checkpoint.oldest_event, state.oldest_event),
             writer=writer,
         )
-        if fits(changes):
+        first = list(islice(changes, OPERATIONS + 1))
+        if fits(first):
             put = Put(row.key, after.encode())
-            written = (await session.txn([unchanged(row)], [*changes, put])).succeeded
+            written = (await session.txn([unchanged(row)], [*first, put])).succeeded
         else:
-            written = await _stage(session, row, after, changes)
+            written = await _stage(session, row, after, chain(first, changes))
         before = state.revision if written else 0
 
 
-async def _stage(session: Session, row: Row, after: State, changes: Sequence[Change]) -> bool:
+async def _stage(session: Session, row: Row, after: State, changes: Iterable[Change]) -> bool:
     """Put changes aside, and declare them valid; false if another gateway was quicker."""
     stage = secrets.token_hex(8)
     start, _ = below(session.layout.stage(stage))
-    aside = [Put(start + b"%06d" % place, encode_change(change)) for place, change in enumerate(changes)]
-    valid = Put(row.key, replace(after, stage=stage).encode())
-    steps: list[list[Change]] = [*groups(aside), [valid]]
-    for group in steps:
-        if not (await session.txn([unchanged(row)], group)).succeeded:
+    for place, value in enumerate(_aside(changes)):
+        if not (await session.txn([unchanged(row)], [Put(start + b"%06d" % place, value)])).succeeded:
             return False
-    return True
+    valid = Put(row.key, replace(after, stage=stage).encode())
+    return (await session.txn([unchanged(row)], [valid])).succeeded
+
+
+def _aside(changes: Iterable[Change]) -> Iterator[bytes]:
+    """The values of rows that keep changes for later."""
+    parts: list[bytes] = []
+    size = 0
+    for part in map(encode_change, changes):
+        if parts and size + len(part) > STAGE_BYTES:
+            yield b"".join(parts)
+            parts, size = [], 0
+        parts.append(part)
+        size += len(part)
+    yield b"".join(parts)
 
 
 async def _finish(session: Session, row: Row, state: State, revision: int) -> None:
@@ -97,7 +114,8 @@ async def _finish(session: Session, row: Row, state: State, revision: int) -> No
     layout = session.layout
     found = await session.read(below(layout.stage(state.stage)), revision)
     done: list[Change] = [Put(row.key, replace(state, stage="").encode()), Remove(*layout.stages)]
-    for group in (*groups([decode_change(each.value) for each in found]), done):
+    changes = (change for each in found for change in decode_changes(each.value))
+    for group in chain(groups(changes), [done]):
         if not (await session.txn([unchanged(row)], group)).succeeded:
             return
 

@@ -9,31 +9,26 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
+from urllib.parse import urlsplit
 
-from twisted.internet.defer import CancelledError, Deferred, succeed
+from twisted.internet.defer import CancelledError, Deferred, gatherResults
 from twisted.internet.endpoints import HostnameEndpoint, wrapClientTLS
-from twisted.internet.interfaces import (
-    IConsumer,
-    IProtocol,
-    IProtocolFactory,
-    IReactorTime,
-    IStreamClientEndpoint,
-    ITCPTransport,
-)
+from twisted.internet.interfaces import IAddress, IReactorTime, IStreamClientEndpoint, ITCPTransport
+from twisted.internet.protocol import Factory
 from twisted.python.failure import Failure
-from twisted.web.client import URI, Agent, HTTPConnectionPool
-from twisted.web.http_headers import Headers
-from twisted.web.iweb import IAgentEndpointFactory, IBodyProducer, IPolicyForHTTPS, IResponse
-from zope.interface import implementer
+from twisted.web.iweb import IPolicyForHTTPS
 
-from txetcd.engine import Engine
-from txetcd.journal.etcd.answers import Lines, Reader, decoded, reason, refusal
+from txetcd.engine import DEFAULT_PORT, Engine
+from txetcd.journal.etcd.answers import Lines, decoded, reason, refusal
+from txetcd.journal.etcd.connection import Connection, Exchange, Free
 from txetcd.journal.etcd.wire import JSON, EngineError, StaleTokenError
 
 _T = TypeVar("_T")
 
 # How long a member may take to accept a connection, in seconds.
 CONNECT_TIMEOUT = 1.0
+# How many connections to a member are kept: at once there are an append, a barrier, a checkpoint, the lease.
+KEPT = 4
 
 
 class Client(Protocol):
@@ -72,11 +67,9 @@ class HTTPClient:
         self._reactor = reactor
         self._engine = engine
         self._policy = policy
-        self._pool = HTTPConnectionPool(reactor, persistent=True)
-        self._pool.retryAutomatically = False
-        # At once there are an append, a barrier, a checkpoint, and the lease.
-        self._pool.maxPersistentPerHost = 4
-        self._agent = Agent.usingEndpointFactory(reactor, _Endpoints(reactor, policy, _unheeded), self._pool)
+        self._connections: set[Connection] = set()
+        # For each member; the one that was used last comes last.
+        self._idle: list[list[Connection]] = [[] for _ in engine.endpoints]
         self._current = 0
         self._token: str | None = None
         self._posting: set[Deferred[JSON]] = set()
@@ -110,15 +103,17 @@ class HTTPClient:
 
     async def _exchange(self, path: str, body: JSON, timeout: float) -> JSON:
         """One request and its answer."""
-
         asked = self._current
 
         async def exchange() -> JSON:
-            response = await self._request(asked, self._agent, path, body)
+            idle = self._idle[asked]
+            connection = idle.pop() if idle else await self._connect(asked, self._keep)
             pieces: list[bytes] = []
-            await Reader.read(response, pieces.append)
+            exchange = connection.ask(self._request(asked, path, body), pieces.append)
+            status = await exchange.begun
+            await exchange.ended
             content = decoded(b"".join(pieces))
-            if response.code != 200:
+            if status != 200:
                 raise refusal(content)
             return content
 
@@ -134,32 +129,76 @@ class HTTPClient:
     async def _stream(self, path: str, body: JSON, receive: Callable[[JSON], None], timeout: float) -> None:
         await self._authenticate(timeout)
         asked = self._current
-        connections: list[IProtocol] = []
-        endpoints = _Endpoints(self._reactor, self._policy, connections.append)
-        agent = Agent.usingEndpointFactory(self._reactor, endpoints)
         lines = Lines(receive)
-        try:
+
+        async def begin() -> tuple[Connection, Exchange, int]:
+            connection = await self._connect(asked, lambda _, made: made.abort())
+            exchange = connection.ask(self._request(asked, path, body), lines.received)
             # A member sends the head of its response with the first answer.
-            response = await self._asked(asked, self._request(asked, agent, path, body), timeout)
-            await self._asked(asked, Reader.read(response, lines.received))
-            lines.ended(response.code)
+            return connection, exchange, await exchange.begun
+
+        connection, exchange, status = await self._asked(asked, Deferred.fromCoroutine(begin()), timeout)
+        try:
+            await self._asked(asked, exchange.ended)
+            lines.ended(status)
         except StaleTokenError:
             self._token = None
             raise
         finally:
-            for connection in connections:
-                # To say goodbye would take a member that listens.
-                transport: Any = connection.transport  # type: ignore[attr-defined]
-                transport.abortConnection()
+            connection.abort()
 
-    def _request(self, asked: int, agent: Agent, path: str, body: JSON) -> Deferred[IResponse]:
-        url = f"{self._engine.endpoints[asked]}/v3{path}".encode()
-        headers = Headers({b"Content-Type": [b"application/json"]})
-        # A member without a leader is to say so, and not to be silent.
-        headers.addRawHeader(b"Grpc-Metadata-hasleader", b"true")
+    def _request(self, asked: int, path: str, body: JSON) -> bytes:
+        content = json.dumps(body).encode()
+        head = [
+            f"POST /v3{path} HTTP/1.1",
+            f"Host: {urlsplit(self._engine.endpoints[asked]).netloc}",
+            "Content-Type: application/json",
+            f"Content-Length: {len(content)}",
+            # A member without a leader is to say so, and not to be silent.
+            "Grpc-Metadata-hasleader: true",
+        ]
         if self._token is not None:
-            headers.addRawHeader(b"Authorization", self._token.encode())
-        return agent.request(b"POST", url, headers, _Body(json.dumps(body).encode()))
+            head.append(f"Authorization: {self._token}")
+        return "\r\n".join([*head, "", ""]).encode() + content
+
+    # Connections
+
+    async def _connect(self, asked: int, free: Callable[[int, Connection], None]) -> Connection:
+        """Make a connection to a member.
+
+        @param free: called when nobody uses it any more.
+        """
+        connection = await self._endpoint(asked).connect(_Connections(lambda made: free(asked, made)))
+        assert isinstance(connection, Connection)
+        transport: Any = connection.transport
+        if ITCPTransport.providedBy(transport):
+            transport.setTcpNoDelay(True)
+            transport.setTcpKeepAlive(True)
+        self._connections.add(connection)
+        connection.closed.addCallback(lambda _: self._gone(asked, connection))
+        return connection
+
+    def _endpoint(self, asked: int) -> IStreamClientEndpoint:
+        url = urlsplit(self._engine.endpoints[asked])
+        host, port = (url.hostname or "").encode(), url.port or DEFAULT_PORT
+        endpoint = HostnameEndpoint(self._reactor, host, port, timeout=CONNECT_TIMEOUT)
+        if url.scheme != "https":
+            return endpoint
+        return wrapClientTLS(self._policy.creatorForNetloc(host, port), endpoint)
+
+    def _keep(self, asked: int, connection: Connection) -> None:
+        """Let the next who asks have it."""
+        if len(self._idle[asked]) < KEPT:
+            self._idle[asked].append(connection)
+        else:
+            connection.abort()
+
+    def _gone(self, asked: int, connection: Connection) -> None:
+        self._connections.discard(connection)
+        if connection in self._idle[asked]:
+            self._idle[asked].remove(connection)
+
+    # Whom to ask
 
     async def _asked(self, asked: int, asking: Deferred[_T], timeout: float | None = None) -> _T:
         """What comes of asking a member; after a failure it is the next one's turn."""
@@ -194,83 +233,24 @@ class HTTPClient:
         self._token = None
         for posting in list(self._posting):
             posting.cancel()
-        closing: Deferred[None] = self._pool.closeCachedConnections()
-        return closing
+        closing = [connection.closed for connection in self._connections]
+        for connection in list(self._connections):
+            connection.abort()
+        return gatherResults(closing).addCallback(lambda _: None)
 
 
-@implementer(IAgentEndpointFactory)
-class _Endpoints:
-    """Where an agent connects to.
+class _Connections(Factory):
+    """Makes a connection."""
 
-    @param connected: told of each connection.
-    """
+    # A line in the log for each would hide the others.
+    noisy = False
 
-    def __init__(
-        self, reactor: IReactorTime, policy: IPolicyForHTTPS, connected: Callable[[IProtocol], None]
-    ) -> None:
-        self._reactor = reactor
-        self._policy = policy
-        self._connected = connected
+    def __init__(self, free: Free) -> None:
+        self._free = free
 
-    def endpointForURI(self, uri: URI) -> IStreamClientEndpoint:
-        """See `IAgentEndpointFactory`."""
-        endpoint: IStreamClientEndpoint = HostnameEndpoint(
-            self._reactor, uri.host, uri.port, timeout=CONNECT_TIMEOUT
-        )
-        if uri.scheme == b"https":
-            endpoint = wrapClientTLS(self._policy.creatorForNetloc(uri.host, uri.port), endpoint)
-        return _Telling(endpoint, self._connected)
-
-
-@implementer(IStreamClientEndpoint)
-class _Telling:
-    """An endpoint that tells of its connections."""
-
-    def __init__(self, endpoint: IStreamClientEndpoint, connected: Callable[[IProtocol], None]) -> None:
-        self._endpoint = endpoint
-        self._connected = connected
-
-    def connect(self, protocolFactory: IProtocolFactory) -> Deferred[IProtocol]:
-        """See `IStreamClientEndpoint`."""
-
-        def tell(protocol: IProtocol) -> IProtocol:
-            transport: Any = protocol.transport  # type: ignore[attr-defined]
-            if ITCPTransport.providedBy(transport):
-                transport.setTcpNoDelay(True)
-                transport.setTcpKeepAlive(True)
-            self._connected(protocol)
-            return protocol
-
-        # A line in the log for each connection would hide the others.
-        protocolFactory.noisy = False  # type: ignore[attr-defined]
-        return self._endpoint.connect(protocolFactory).addCallback(tell)
-
-
-@implementer(IBodyProducer)
-class _Body:
-    """A request's body, written at once."""
-
-    def __init__(self, data: bytes) -> None:
-        self._data = data
-        self.length = len(data)
-
-    def startProducing(self, consumer: IConsumer) -> Deferred[None]:
-        """See `IBodyProducer`."""
-        consumer.write(self._data)
-        return succeed(None)
-
-    def pauseProducing(self) -> None:
-        """See `IBodyProducer`."""
-
-    def resumeProducing(self) -> None:
-        """See `IBodyProducer`."""
-
-    def stopProducing(self) -> None:
-        """See `IBodyProducer`."""
-
-
-def _unheeded(connection: IProtocol) -> None:
-    """For an agent that keeps its connections itself."""
+    def buildProtocol(self, addr: IAddress | None) -> Connection:
+        """See `IProtocolFactory`."""
+        return Connection(self._free)
 
 
 def _detachable(inner: Deferred[_T], cancelled: Callable[[], None]) -> Deferred[_T]:

@@ -13,6 +13,7 @@ from typing import TypeVar
 from twisted.internet.defer import CancelledError, Deferred, succeed
 from twisted.logger import Logger
 
+from txetcd.journal import Batch
 from txetcd.journal.etcd.reading import Entry, Mark, missed
 from txetcd.journal.etcd.session import Backoff, Session
 from txetcd.journal.etcd.task import Task
@@ -52,6 +53,8 @@ class Follower:
         self._receive = receive
         self._renew = renew
         self._waiting: list[tuple[int, Deferred[None]]] = []
+        # A batch that will come, by the value of its row.
+        self._expected: dict[bytes, Batch] = {}
         self._running: Task[None] | None = None
         self._watching: Deferred[None] | None = None
         self._stopped = False
@@ -68,6 +71,16 @@ class Follower:
             self._running.stop()
         for _, reached in list(self._waiting):
             reached.cancel()
+
+    def expect(self, value: bytes, batch: Batch) -> None:
+        """This gateway is about to append a batch, the only one; it need not be made of the row's value."""
+        self._expected = {value: batch}
+
+    def offer(self, entry: Entry) -> None:
+        """A batch has been appended here: if it is the next, there is no need to wait for the watch."""
+        # While there is none, the log is being read, or even left for another.
+        if self._watching is not None and entry.position == self.mark.position + 1:
+            self._take(entry)
 
     def reach(self, position: int) -> Deferred[None]:
         """Fires when the batch at a position has been received; if that takes long, the log is read again."""
@@ -150,8 +163,13 @@ class Follower:
         layout = self._session.layout
         batches = {each.revision: each for each in rows if layout.is_batch(each.key)}
         for head in rows:
-            if head.key == layout.head and head.revision in batches:
-                yield Entry.of(layout, batches[head.revision], head.version - 1)
+            if head.key != layout.head or head.revision not in batches:
+                continue
+            position, batch = head.version - 1, batches[head.revision]
+            if position <= self.mark.position and batch.revision <= self.mark.revision:
+                # It was offered.
+                continue
+            yield Entry.of(layout, batch, position, self._expected.get(batch.value))
 
     def _take(self, entry: Entry) -> None:
         """Receive a batch, which has to be the next."""

@@ -32,10 +32,13 @@ class Entry:
     batch: Batch
 
     @classmethod
-    def of(cls, layout: Layout, row: Row, position: int) -> Entry:
-        """The batch of a row."""
+    def of(cls, layout: Layout, row: Row, position: int, batch: Batch | None = None) -> Entry:
+        """The batch of a row.
+
+        @param batch: what the row's value is known to be the encoding of.
+        """
         gateway, number = layout.named(row.key)
-        return cls(position, row.revision, gateway, number, decode_batch(row.value))
+        return cls(position, row.revision, gateway, number, batch or decode_batch(row.value))
 
 
 @dataclass(frozen=True, slots=True)

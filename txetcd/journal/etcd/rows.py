@@ -6,7 +6,7 @@ All keys begin with the prefix and a slash; what else lies there is nobody's con
     /auth                users and roles there
     /node/<key>          a file or directory there
     /event/<index>/<n>   recent events up to an index, in pieces
-    /stage/<id>/<n>      the changes of a checkpoint that is too large for one transaction
+    /stage/<id>/<n>      changes of a checkpoint that is too large for one transaction, some in each
     /log/<gateway>/<n>   a batch
     /log/head            put with each batch, so that its version counts them
     /gateway/<gateway>   put with each batch of a gateway, likewise; gone when the gateway is
@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha1
 from typing import Any
@@ -218,17 +218,24 @@ def decode_batch(value: bytes) -> Batch:
 
 
 def encode_change(change: Change) -> bytes:
-    """A change of rows as the value of a row that keeps it for later."""
+    """A change of rows, as a part of the value of a row that keeps it for later."""
     if isinstance(change, Remove):
-        return _dump(["remove", to_text(change.key), to_text(change.end)])
-    return _dump(["put", to_text(change.key)]) + b"\n" + change.value
+        return _dump(["remove", to_text(change.key), to_text(change.end)]) + b"\n"
+    return _dump(["put", to_text(change.key), len(change.value)]) + b"\n" + change.value
 
 
-def decode_change(value: bytes) -> Change:
-    """What `encode_change` made the value of."""
-    head, _, rest = value.partition(b"\n")
-    kind, key, *end = _load(head)
-    return Put(to_bytes(key), rest) if kind == "put" else Remove(to_bytes(key), to_bytes(*end))
+def decode_changes(value: bytes) -> Iterator[Change]:
+    """The changes of which `encode_change` made the parts of a value."""
+    at = 0
+    while at < len(value):
+        end = value.index(b"\n", at)
+        kind, key, more = _load(value[at:end])
+        at = end + 1
+        if kind == "put":
+            yield Put(to_bytes(key), value[at : at + more])
+            at += more
+        else:
+            yield Remove(to_bytes(key), to_bytes(more))
 
 
 def to_bytes(text: str) -> bytes:

@@ -230,7 +230,7 @@ def watch(start: bytes, end: bytes, revision: int) -> JSON:
     return {"create_request": request}
 
 
-def groups(changes: Sequence[Change]) -> Iterator[list[Change]]:
+def groups(changes: Iterable[Change]) -> Iterator[list[Change]]:
     """The same in groups that fit in a transaction each, in order; none both removes and puts."""
     group: list[Change] = []
     size = 0
