@@ -196,6 +196,8 @@ class RotationTests(KeeperCase):
     def test_client_that_is_revoked_while_it_shakes_hands(self) -> None:
         client = MemoryClient(self.keeper_, self.context(self.client, self.version))
         self.assertRaises(ssl.SSLWantReadError, client.tls.do_handshake)
+        # With this the connection has its context.
+        client.send(client.outgoing.read())
         self.revoke(self.client.certificate)
         self.poll()
         with self.logged() as lines:

@@ -65,9 +65,12 @@ def _talk(pieces: list[bytes]) -> tuple[list[Seen], int, bool]:
             if talk.closed:
                 break
             talk.protocol.dataReceived(piece)
+            # What was sent ahead has its turn.
+            talk.clock.advance(0)
         closed = talk.closed
         data = talk.receive().replace(b"HTTP/1.1 100 Continue\r\n\r\n", b"")
         talk.disconnect()
+        talk.clock.advance(0)
     finally:
         globalLogPublisher.removeObserver(observe)
     assert not problems, problems

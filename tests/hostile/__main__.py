@@ -20,8 +20,8 @@ from txetcd.descriptors import raise_limit
 OPTIONS = ("--max-connections=12000", "--idle-timeout=5", "--tls-handshake-timeout=5")
 # Seconds that a server has to be as it was.
 PATIENCE = 20.0
-LINE = "{:24} {:>6} {:>8} {:>7} {:>7} {:>7} {:>7} {:>6} {:>9} {:>7} {:>5} {:>5}"
-HEAD = "attack size answers failed worst_ms new_ms cpu_ms cpu_s MB_before after fds after".split()
+LINE = "{:24} {:>6} {:>8} {:>7} {:>8} {:>7} {:>7} {:>10} {:>6} {:>9} {:>7} {:>5} {:>5}"
+HEAD = "attack size answers failed worst_ms cpu_ms new_ms new_cpu_ms cpu_s MB_before after fds after".split()
 
 
 def run(target: Target, plans: Mapping[str, Plan], hold: float) -> Iterator[str]:
@@ -34,12 +34,13 @@ def run(target: Target, plans: Mapping[str, Plan], hold: float) -> Iterator[str]
         plan.attack(target, plan.long, hold)
         fared = good.end()
         after = settled(target.pid, before.descriptors, PATIENCE)
+        worst = (fared.worst, fared.worst_cpu, fared.worst_new, fared.worst_new_cpu)
         yield LINE.format(
             name,
             plan.long,
             fared.answers,
             fared.failures,
-            *(f"{seconds * 1e3:.0f}" for seconds in (fared.worst, fared.worst_new, fared.worst_cpu)),
+            *(f"{seconds * 1e3:.0f}" for seconds in worst),
             f"{after.processor - before.processor:.1f}",
             f"{before.memory / 1e6:.1f}",
             f"{after.memory / 1e6:.1f}",

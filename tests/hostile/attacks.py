@@ -17,6 +17,7 @@ from tests.hostile.target import Target
 
 Attack = Callable[[Target, int, float], None]
 
+REQUEST = b"GET /v2/keys/ HTTP/1.1\r\nHost: x\r\n\r\n"
 CHUNK = b"ffff\r\n" + b"x" * 0xFFFF + b"\r\n"
 
 
@@ -74,6 +75,21 @@ def herd(target: Target, size: int, hold: float) -> None:
         with contextlib.closing(Client(target.port)) as writer:
             writer.request("PUT", "/v2/keys/hostile/woken", value="now")
         time.sleep(hold / 2)
+
+
+def burst(target: Target, size: int, hold: float) -> None:
+    """One request on each connection, all in one instant, every second."""
+    with Swarm(target.port, size) as swarm:
+        for _ in until(hold, 1):
+            swarm.say(REQUEST)
+
+
+def pipelines(target: Target, size: int, hold: float) -> None:
+    """Very many requests on each connection, as many as fit into its buffers."""
+    with Swarm(target.port, size) as swarm:
+        for _ in until(hold, 0.2):
+            swarm.say(REQUEST * 2000)
+            swarm.hear()
 
 
 def endless_chunks(target: Target, size: int, hold: float) -> None:
@@ -138,6 +154,8 @@ ATTACKS: Mapping[str, Plan] = {
     "idle": Plan(idle, 5_000, 300),
     "watchers": Plan(watchers, 10_000, 300),
     "herd": Plan(herd, 10_000, 300),
+    "burst": Plan(burst, 10_000, 300),
+    "pipelines": Plan(pipelines, 100, 5),
     "endless-chunks": Plan(endless_chunks, 50, 5),
     "endless-bodies": Plan(endless_bodies, 50, 5),
     "long-lines": Plan(long_lines, 50, 10),

@@ -33,8 +33,9 @@ class Experience:
     @ivar failures: requests that were not answered, or not well.
     @ivar worst: seconds that the slowest answer took on a connection that was open.
     @ivar worst_new: seconds that the slowest took with a new connection.
-    @ivar worst_cpu: seconds of CPU that the server has used during any one of them, at most.  On a machine
-        that has other things to do this tells more.
+    @ivar worst_cpu: seconds of CPU that the server has used during any one answer on the open connection, at
+        most.  On a machine that has other things to do this tells more.
+    @ivar worst_new_cpu: likewise with a new connection.
     """
 
     answers: int = 0
@@ -42,6 +43,7 @@ class Experience:
     worst: float = 0.0
     worst_new: float = 0.0
     worst_cpu: float = 0.0
+    worst_new_cpu: float = 0.0
 
 
 class GoodClient:
@@ -96,15 +98,20 @@ def fare(target: Target, ended: threading.Event) -> Experience:
         used = processor(target.pid)
         try:
             if number % NEW:
-                experience.worst = max(experience.worst, _ask(kept, number))
+                took = _ask(kept, number)
+                used = processor(target.pid) - used
+                experience.worst = max(experience.worst, took)
+                experience.worst_cpu = max(experience.worst_cpu, used)
             else:
                 with contextlib.closing(_connection(target)) as fresh:
-                    experience.worst_new = max(experience.worst_new, _ask(fresh, number))
+                    took = _ask(fresh, number)
+                used = processor(target.pid) - used
+                experience.worst_new = max(experience.worst_new, took)
+                experience.worst_new_cpu = max(experience.worst_new_cpu, used)
             experience.answers += 1
         except (OSError, http.client.HTTPException):
             experience.failures += 1
             kept.close()
-        experience.worst_cpu = max(experience.worst_cpu, processor(target.pid) - used)
         if number == 1:
             print(flush=True)
         number += 1

@@ -45,6 +45,13 @@ class Swarm:
                 self.sockets.remove(connection)
                 connection.close()
 
+    def hear(self) -> None:
+        """Take what there is to hear, on each."""
+        for connection in self.sockets:
+            with contextlib.suppress(OSError):
+                while connection.recv(1 << 20):
+                    pass
+
     def __enter__(self) -> Swarm:
         return self
 

@@ -10,19 +10,24 @@ from collections.abc import Iterator, Mapping
 
 from OpenSSL import SSL
 
-from tests.hostile.attacks import Plan
+from tests.hostile.attacks import REQUEST, Plan
 from tests.hostile.swarm import HOST, PATIENCE, Swarm, barrage, until
 from tests.hostile.target import Target
 
-REQUEST = b"GET /v2/keys/ HTTP/1.1\r\nHost: x\r\n\r\n"
 
+class Handshake:
+    """The client's end of one."""
 
-def client_hello(target: Target) -> bytes:
-    """The first thing that a client says."""
-    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-    with contextlib.suppress(ssl.SSLWantReadError):
-        target.context().wrap_bio(incoming, outgoing, server_hostname=HOST).do_handshake()
-    return outgoing.read()
+    def __init__(self, made: ssl.SSLContext) -> None:
+        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = made.wrap_bio(self._incoming, self._outgoing, server_hostname=HOST)
+
+    def go_on(self, heard: bytes = b"") -> bytes:
+        """Say what comes next after this has been heard."""
+        self._incoming.write(heard)
+        with contextlib.suppress(ssl.SSLError):
+            self._tls.do_handshake()
+        return self._outgoing.read()
 
 
 def silent(target: Target, size: int, hold: float) -> None:
@@ -34,12 +39,33 @@ def silent(target: Target, size: int, hold: float) -> None:
 
 def half_open(target: Target, size: int, hold: float) -> None:
     """Handshakes that stop in the middle: of the first message, and behind it."""
-    hello = client_hello(target)
+    hello = Handshake(target.context()).go_on()
     for said in (hello[:50], hello):
         with Swarm(target.port, size) as swarm:
             swarm.say(said)
             for _ in until(hold / 2, 0.2):
                 pass
+
+
+def burst(target: Target, size: int, hold: float) -> None:
+    """Whole handshakes, what comes next in each of them in one instant for all."""
+    made = target.context()
+    for _ in until(hold):
+        with Swarm(target.port, size) as swarm:
+            ends = [(connection, Handshake(made)) for connection in swarm.sockets]
+            said = [end.go_on() for _, end in ends]
+            for _ in range(2):
+                for (connection, _), data in zip(ends, said, strict=True):
+                    with contextlib.suppress(OSError):
+                        connection.send(data)
+                said = [end.go_on(_heard(connection)) for connection, end in ends]
+
+
+def _heard(connection: socket.socket) -> bytes:
+    connection.settimeout(PATIENCE)
+    with contextlib.suppress(OSError):
+        return connection.recv(65_536)
+    return b""
 
 
 def without_certificate(target: Target, size: int, hold: float) -> None:
@@ -57,7 +83,7 @@ def without_certificate(target: Target, size: int, hold: float) -> None:
 def garbage_before(target: Target, size: int, hold: float) -> None:
     """What begins like a handshake and is none."""
     dice = random.Random(1)
-    hello = client_hello(target)
+    hello = Handshake(target.context()).go_on()
 
     def message() -> bytes:
         damaged = bytearray(hello)
@@ -122,6 +148,7 @@ def _connected(target: Target, made: ssl.SSLContext) -> Iterator[ssl.SSLSocket]:
 ATTACKS: Mapping[str, Plan] = {
     "tls-silent": Plan(silent, 3_000, 50),
     "tls-half-open": Plan(half_open, 3_000, 50),
+    "tls-burst": Plan(burst, 900, 20),
     "tls-without-certificate": Plan(without_certificate, 20, 5),
     "tls-garbage-before": Plan(garbage_before, 50, 20),
     "tls-garbage-after": Plan(garbage_after, 20, 5),

@@ -22,6 +22,7 @@ from zope.interface import implementer
 from txetcd.site.channel import Channel, Limits, Observer, Refusal
 from txetcd.site.crowd import Crowd
 from txetcd.site.request import Request
+from txetcd.turns import Turns
 
 __all__ = ["Limits", "Observer", "Refusal", "Site"]
 
@@ -71,6 +72,7 @@ class Site(Factory):
         self._refusal = plain_refusal if refusal is None else refusal
         self._channels: set[Channel] = set()
         self._counted = 0
+        self.turns = Turns(clock)
         self._crowd = Crowd(limits.connections_per_address)
         self._sweeping: IDelayedCall | None = None
         self._stopping = False

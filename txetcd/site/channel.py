@@ -32,9 +32,12 @@ from txetcd.site.http1 import (
 )
 from txetcd.site.request import Request
 from txetcd.site.sending import PIECE, Sender
+from txetcd.turns import Turns
 
 # Bytes of further requests that are read ahead while one is being answered.
 READ_AHEAD = 65_536
+# Requests sent ahead that are answered in one go, when they have their turn.
+AT_ONCE = 16
 # Unsent bytes of output above which the peer has `STALLED` seconds to take some, instead of the idle time.
 BACKLOG = 1_048_576
 STALLED = 10.0
@@ -92,6 +95,7 @@ class Owner(Protocol):
 
     clock: IReactorTime
     limits: Limits
+    turns: Turns
     observers: Sequence[Observer]
 
     def opened(self, channel: Channel) -> str | None:
@@ -112,9 +116,9 @@ class Channel(Sender):
     """One connection.
 
     `_request` is the request being answered, `_body` (with `_head`) what reads the body of the next one,
-    `_buffer` what has arrived and is not used yet. While `_request` is set or output waits, the buffer is
-    left alone; reading from the network goes on, so that a disconnect is noticed, until more than
-    `READ_AHEAD` bytes wait.
+    `_buffer` what has arrived and is not used yet. While `_request` is set, output waits, or other
+    connections have their turn (`_waits`), the buffer is left alone; reading from the network goes on, so
+    that a disconnect is noticed, until more than `READ_AHEAD` bytes wait.
     """
 
     host: IAddress
@@ -135,6 +139,10 @@ class Channel(Sender):
         self._body: SizedBody | ChunkedBody | None = None
         self._request: Request | None = None
         self._paused = False
+        # Whether there are further requests, whose turn has not come.
+        self._waits = False
+        # Whether the client has said that it sends nothing more.
+        self._ended = False
         self._closing = False
         self._closed = False
         self._lingers = False
@@ -168,11 +176,13 @@ class Channel(Sender):
         """The client will send nothing more, which looks the same whether it waits for an answer or has gone
         away.
 
-        What has been answered is still sent; a request that is being answered is treated as disconnected, as
-        a watch has to be.
+        What has been answered is still sent, and requests that wait for their turn are answered; one that is
+        being answered is treated as disconnected, as a watch has to be.
         """
         if self._closed:
             self.transport.loseConnection()
+        elif self._waits:
+            self._ended = True
         else:
             self.loseConnection()
 
@@ -181,6 +191,7 @@ class Channel(Sender):
 
     def connectionLost(self, reason: Failure = connectionDone) -> None:
         self._closing = self._closed = True
+        self.site.turns.leave(self)
         self._buffer = b""
         self._head = self._body = None
         self._drop_output()
@@ -258,17 +269,30 @@ class Channel(Sender):
 
     # One request at a time.
 
-    def _advance(self) -> None:
+    def step(self) -> None:
+        """It is this connection's turn to have further requests answered."""
+        self._waits = False
+        self._advance(AT_ONCE)
+        if self._ended and not self._waits:
+            self.loseConnection()
+
+    def _advance(self, most: int = 1) -> None:
         """Have requests answered, one after the other, as long as they are there, answered at once and their
         answers find room.
 
         Output is collected meanwhile and sent in one go.
+
+        @param most: how many; those behind them wait for their turn.
         """
         if self._corked:
             return
         self._corked = True
         try:
-            while self._buffer and self._request is None and not self._blocked:
+            while self._buffer and self._request is None and not (self._blocked or self._waits):
+                if not most:
+                    self._waits = True
+                    break
+                most -= 1
                 self._request = request = self._read_request()
                 if request is None:
                     break
@@ -287,6 +311,8 @@ class Channel(Sender):
         if self._pulls:
             self._pull()
         self._settle()
+        if self._waits:
+            self.site.turns.ask(self)
 
     def _read_request(self) -> Request | None:
         """Take the next request from the buffer, if it is complete."""
@@ -381,10 +407,11 @@ class Channel(Sender):
         """Read or not, according to how much waits; close if it is time to."""
         if self._corked or self._closed:
             return
-        waits = len(self._buffer) > READ_AHEAD and (self._request is not None or self._blocked)
-        if waits != self._paused:
-            self._paused = waits
-            if waits:
+        full = len(self._buffer) > READ_AHEAD
+        pause = full and (self._request is not None or self._blocked or self._waits)
+        if pause != self._paused:
+            self._paused = pause
+            if pause:
                 self.transport.pauseProducing()
             else:
                 self.transport.resumeProducing()

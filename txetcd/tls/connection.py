@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 from typing import Protocol as TypingProtocol
 
 from cryptography import x509
@@ -20,19 +20,24 @@ from twisted.internet.interfaces import (
     IOpenSSLServerConnectionCreator,
     IProtocol,
     IProtocolFactory,
+    IPushProducer,
     IReactorTime,
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
+from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
 
 from txetcd.tls.refusals import Refusals, objection_to, reason_of
-from txetcd.tls.transport import PromptTLS
+from txetcd.tls.transport import NOTHING, PromptTLS
+from txetcd.turns import Turns
 
 # Handshakes at a time: one more, and the oldest has to go.
 HANDSHAKES = 1000
+# Bytes that a client may say while it waits for its turn; then reading waits, too.
+READ_AHEAD = 16_384
 
 # The first byte of every TLS connection: a handshake record.
 _HANDSHAKE = b"\x16"
@@ -141,14 +146,25 @@ class Gate(Protocol):
 
 
 class ServerTLS(PromptTLS):
-    """The server's end of TLS."""
+    """The server's end of TLS.
+
+    What the client says during the handshake costs signatures: it is heard when it is the connection's turn.
+    """
+
+    log = Logger()
 
     factory: Factory
     _begun = False
     _deaf = False
+    # What has been said since the last turn, and whether reading waits for the next.
+    _said = b""
+    _paused = False
 
     def dataReceived(self, data: bytes) -> None:
         """Look at the first byte: what is not TLS never gets to OpenSSL."""
+        if self.established:
+            super().dataReceived(data)
+            return
         if self._deaf:
             return
         if not self._begun:
@@ -156,7 +172,43 @@ class ServerTLS(PromptTLS):
             if data[:1] != _HANDSHAKE:
                 self._refuse_what_is_not_tls(data)
                 return
-        super().dataReceived(data)
+        self._said += data
+        self.factory.turns.ask(self)
+        if len(self._said) > READ_AHEAD and not self._paused:
+            self._paused = True
+            self._reading().pauseProducing()
+
+    def step(self) -> None:
+        """Go on with the handshake; nothing is raised."""
+        said, self._said = self._said, b""
+        if self._paused:
+            self._paused = False
+            self._reading().resumeProducing()
+        if self.getHandle() is None:
+            self._tlsConnection = self.factory.connection(self)
+        try:
+            super().dataReceived(said)
+        except Exception:
+            # As the reactor does with what comes of reading.
+            self.log.failure("While shaking hands with {peer}", peer=self.getPeer())
+            self.abortConnection()
+
+    def _reading(self) -> IPushProducer:
+        return cast(IPushProducer, self.transport)
+
+    def abortConnection(self) -> None:
+        """Close at once."""
+        self._hear_no_more()
+        super().abortConnection()
+
+    def connectionLost(self, reason: Failure = connectionDone) -> None:
+        self._hear_no_more()
+        super().connectionLost(reason)
+
+    def _hear_no_more(self) -> None:
+        self._deaf = True
+        self._said = b""
+        self.factory.turns.leave(self)
 
     def _refuse_what_is_not_tls(self, data: bytes) -> None:
         self._deaf = True
@@ -240,11 +292,12 @@ class Factory(TLSMemoryBIOFactory):
         timeout: float,
         ask_clients: bool,
     ) -> None:
-        super().__init__(_Creator(keeper, ask_clients), False, wrapped, clock)
+        super().__init__(_Creator(), False, wrapped, clock)
         self.keeper = keeper
         self.clock = clock
         self.timeout = timeout
         self.stopping = False
+        self.turns = Turns(clock)
         self._ask_clients = ask_clients
         # In the order in which they came.
         self._gates: dict[Gate, None] = {}
@@ -252,6 +305,13 @@ class Factory(TLSMemoryBIOFactory):
     def buildProtocol(self, addr: IAddress | None) -> Any:
         """Make the TLS of a new connection."""
         return self.protocol(self, Gate(self, addr))
+
+    def connection(self, protocol: ServerTLS) -> SSL.Connection:
+        """OpenSSL's part of a connection, of the keeper's present context."""
+        connection = self.keeper.connection(self._ask_clients)
+        connection.set_accept_state()
+        connection.set_app_data(protocol)
+        return connection
 
     def startFactory(self) -> None:
         """The first port listens."""
@@ -275,7 +335,10 @@ class Factory(TLSMemoryBIOFactory):
         """A client has connected."""
         self._gates[gate] = None
         if len(self._gates) > HANDSHAKES:
-            next(iter(self._gates)).drop("there are too many handshakes, and its was the oldest")
+            oldest = next(iter(self._gates))
+            # It ends in a later turn, and more may have begun by then.
+            del self._gates[oldest]
+            oldest.drop("there are too many handshakes, and its was the oldest")
 
     def ended(self, gate: Gate, welcome: bool) -> None:
         """A client has come in or has not."""
@@ -294,12 +357,8 @@ class Factory(TLSMemoryBIOFactory):
 
 @implementer(IOpenSSLServerConnectionCreator)
 class _Creator:
-    """Makes connections of the keeper's present context."""
-
-    def __init__(self, keeper: Doorkeeper, ask_clients: bool) -> None:
-        self._keeper = keeper
-        self._ask_clients = ask_clients
+    """Makes nothing of OpenSSL's before the client has said something."""
 
     def serverConnectionForTLS(self, tlsProtocol: TLSMemoryBIOProtocol) -> SSL.Connection:
         """Called by Twisted for each new connection."""
-        return self._keeper.connection(self._ask_clients)
+        return cast(SSL.Connection, NOTHING)

@@ -19,6 +19,41 @@ from txetcd.tls.records import CAPACITY, Records
 _PIECE = 32_768
 
 
+class Nothing:
+    """Stands for OpenSSL's part of a connection until the client has said something.
+
+    That takes much memory, which a client should not get for connecting.
+    """
+
+    def set_accept_state(self) -> None:
+        """It will be the server's end."""
+
+    def set_app_data(self, data: object) -> None:
+        """Nobody calls back."""
+
+    def do_handshake(self) -> None:
+        """Wait for the client."""
+        raise SSL.WantReadError
+
+    def recv(self, size: int) -> bytes:
+        """Give nothing, for nothing has come."""
+        raise SSL.WantReadError
+
+    def bio_read(self, size: int) -> bytes:
+        """Give nothing, for there is nothing to send."""
+        raise SSL.WantReadError
+
+    def bio_shutdown(self) -> None:
+        """Nothing more will come."""
+
+    def shutdown(self) -> bool:
+        """Say no goodbye: there is no TLS to end."""
+        return False
+
+
+NOTHING = Nothing()
+
+
 class PromptTLS(TLSMemoryBIOProtocol):
     """A server's end of TLS that does little for each record.
 
@@ -41,6 +76,11 @@ class PromptTLS(TLSMemoryBIOProtocol):
     def __init__(self, factory: Any, wrappedProtocol: Any, _connectWrapped: bool = True) -> None:
         super().__init__(factory, wrappedProtocol, _connectWrapped)
         self._records = Records()
+
+    def getHandle(self) -> Any:
+        """OpenSSL's part, if there is one yet."""
+        connection: Any = self._tlsConnection
+        return None if connection is NOTHING else connection
 
     def makeConnection(self, transport: Any) -> None:
         if isinstance(transport, Connection) and not transport.TLS:
