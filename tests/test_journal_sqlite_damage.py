@@ -205,7 +205,7 @@ class FullDiskTests(SQLiteTestCase):
         """The checkpoint fails with the batch it rides along with, and comes with the next."""
         store = MiniStore()
         journal, limit = await self.opened(store)
-        await journal.append(Batch("me", 1, (put("/a", "x" * 50_000),)))
+        await journal.append(Batch("me", 1, tuple(put(f"/a/{n}", "x" * 1000) for n in range(50))))
         done = journal.checkpoint(store.checkpoint(1))
         limit(1)
         await self.assertFailure(journal.append(Batch("me", 2, (put("/b"),))), JournalError)

@@ -285,21 +285,39 @@ def _getter(kind: type[Any]) -> Callable[[AnyCommand], tuple[Any, ...]]:
 _encoder = json.JSONEncoder(separators=(",", ":"))
 _TYPES = {kind.name: kind for kind in _KINDS}
 _FIELDS = {kind: _getter(kind) for kind in _KINDS}
+# Where the values are in the row of each command.
+_VALUES = {
+    kind.name: [place for place, field in enumerate(fields(kind), 1) if field.name in ("value", "prev_value")]
+    for kind in _KINDS
+}
 
 
-def encode(commands: Iterable[AnyCommand]) -> str:
-    """The commands as text for the journal: a JSON list with one list for each, its name first."""
-    rows = [(command.name, *_FIELDS[type(command)](command)) for command in commands]
+def encode(commands: Iterable[AnyCommand], replace: Callable[[str], Any] | None = None) -> str:
+    """The commands as text for the journal: a JSON list with one list for each, its name first.
+
+    @param replace: gives what is to stand in place of a command's value: the value, or an object for JSON.
+    """
+    rows: list[Any] = [(command.name, *_FIELDS[type(command)](command)) for command in commands]
+    if replace is not None:
+        rows = [_replaced(row, replace) for row in rows]
     return _encoder.encode(rows)
 
 
-def decode(text: str) -> list[AnyCommand]:
+def _replaced(row: tuple[Any, ...], replace: Callable[[str], Any]) -> list[Any]:
+    fields = list(row)
+    for place in _VALUES[row[0]]:
+        fields[place] = replace(fields[place])
+    return fields
+
+
+def decode(text: str, restore: Callable[[dict[str, Any]], str] | None = None) -> list[AnyCommand]:
     """The commands that `encode` made the text of.
 
+    @param restore: gives the value in whose place an object stands.
     @raise ValueError: when the text is none of its.
     """
     try:
-        return [_decode(row) for row in json.loads(text)]
+        return [_decode(row) for row in json.loads(text, object_hook=restore)]
     except (TypeError, IndexError) as error:
         raise ValueError(f"these are no commands: {error}") from error
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
 from typing import Any
@@ -72,22 +72,30 @@ class Event:
             self._json = f'{{"action":"{self.action}","node":{node}{prev}}}'
         return self._json
 
-    def encode(self) -> str:
-        """The event as text for the journal."""
-        nodes = [_encode_node(self.node), _encode_node(self.prev)]
+    def encode(self, replace: Callable[[str], Any] | None = None) -> str:
+        """The event as text for the journal.
+
+        @param replace: gives what is to stand in place of a value: the value, or an object for JSON.
+        """
+        nodes = [_encode_node(self.node, replace), _encode_node(self.prev, replace)]
         return _encoder.encode([self.action, self.index, self.time, *nodes, self.refresh])
 
     @classmethod
-    def decode(cls, text: str) -> Event:
-        """The event that `encode` made the text of."""
-        action, index, time, node, prev, refresh = json.loads(text)
+    def decode(cls, text: str, restore: Callable[[dict[str, Any]], str] | None = None) -> Event:
+        """The event that `encode` made the text of.
+
+        @param restore: gives the value in whose place an object stands.
+        """
+        action, index, time, node, prev, refresh = json.loads(text, object_hook=restore)
         return cls(action, index, time, _decode_node(node), _decode_node(prev), refresh)
 
 
-def _encode_node(node: Node | None) -> list[Any] | None:
+def _encode_node(node: Node | None, replace: Callable[[str], Any] | None) -> list[Any] | None:
     if node is None:
         return None
     value = node.value if isinstance(node, File) else None
+    if replace is not None and value is not None:
+        value = replace(value)
     return [node.key, value, node.created, node.modified, node.expiration]
 
 

@@ -161,7 +161,8 @@ def parse_form(query: bytes, body: bytes) -> dict[str, str]:
 
 def _parse_pairs(text: bytes, form: dict[str, str]) -> None:
     error = ""
-    for pair in text.split(b"&"):
+    # Looking for something is many times faster than splitting what is long.
+    for pair in text.split(b"&") if b"&" in text else (text,):
         if b";" in pair:
             error = "invalid semicolon separator in query"
             continue

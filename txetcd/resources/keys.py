@@ -30,15 +30,15 @@ from txetcd.query import (
     parse_key,
     want_event_stream,
 )
-from txetcd.resources.endpoint import JSON, not_allowed, set_headers
+from txetcd.resources.endpoint import JSON, SAFE, not_allowed, set_headers
 from txetcd.resources.guard import INSUFFICIENT, Guard
 from txetcd.resources.gzipped import accepts_gzip, gzip
 from txetcd.resources.late import Late, Listing, Streaming, json_line, server_sent_event
 from txetcd.resources.listings import Listings
+from txetcd.resources.longvalues import LONG, LongValues, is_long
 from txetcd.store import Store
 from txetcd.tree import Dir, File, Node, Tree, listing_json, node_json
 
-_WRITING = frozenset([b"PUT", b"POST", b"DELETE"])
 METHODS = {method.encode(): method for method in ("HEAD", "GET", "PUT", "POST", "DELETE")}
 
 # The term of the leader that put writes in order.  A store of its own has had no other leader.
@@ -71,6 +71,7 @@ class KeysResource(Resource):
         self._max_body = max_body
         self._guard = guard or Guard(store)
         self._listings = Listings()
+        self._long_values = LongValues()
 
     def render(self, request: Request) -> bytes | int:
         """Answer, or begin to."""
@@ -137,6 +138,9 @@ class KeysResource(Resource):
         self._store.stats.read(True)
         self._set_headers(request, tree.index, tree)
         if isinstance(node, File) and not query.keys_only:
+            if len(node.value) > LONG:
+                Late(request).answer_in_pieces(self._long_values.node(node, self._store.time()))
+                return NOT_DONE_YET
             return f'{{"action":"get","node":{node_json(node, self._store.time())}}}\n'.encode()
         if isinstance(node, Dir) and not query.keys_only and query.page is None:
             return self._list(request, node, query.recursive)
@@ -217,14 +221,18 @@ class KeysResource(Resource):
 
         def answer(outcome: Outcome) -> None:
             try:
-                late.answer(self._written(request, query, outcome))
+                body = self._written(request, query, outcome)
+                if isinstance(body, bytes):
+                    late.answer(body)
+                else:
+                    late.answer_in_pieces(body)
             except Exception:
                 late.fail(Failure())
 
         self._store.submit(query.command, answer)
         return NOT_DONE_YET
 
-    def _written(self, request: Request, query: Write, outcome: Outcome) -> bytes:
+    def _written(self, request: Request, query: Write, outcome: Outcome) -> bytes | list[bytes]:
         if isinstance(outcome, EtcdError):
             return self._refusal(request, outcome)
         assert isinstance(outcome, Event)
@@ -234,6 +242,8 @@ class KeysResource(Resource):
         self._set_headers(request, outcome.index, self._store.tree)
         if query.no_value and outcome.node is not None:
             return f'{{"action":"{outcome.action}"}}\n'.encode()
+        if is_long(outcome.node) or is_long(outcome.prev):
+            return self._long_values.event(outcome)
         return (outcome.to_json() + "\n").encode()
 
     # Watches
@@ -293,7 +303,7 @@ class KeysResource(Resource):
         set_headers(request, headers)
 
     def _refusal(self, request: Request, error: EtcdError) -> bytes:
-        if request.method in _WRITING:
+        if request.method not in SAFE:
             self._guard.record(request, error)
         request.setResponseCode(error.status)
         self._set_headers(request, error.index, None)

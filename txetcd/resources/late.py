@@ -24,6 +24,9 @@ from txetcd.watchers import Watcher
 # A stream whose reader lets this many bytes of new events pile up is closed: better than to leave it deaf.
 STREAM_BACKLOG = 1024 * 1024
 
+# Below so many bytes it is cheaper to make one piece of several than to send each.
+COPIED = 64 * 1024
+
 
 def json_line(event: Event) -> bytes:
     """An event as the v2 API sends it."""
@@ -58,6 +61,17 @@ class Late:
         """Send the whole body, and be done."""
         set_headers(self.request, {b"Content-Length": b"%d" % len(body)})
         self.end(body)
+
+    def answer_in_pieces(self, pieces: list[bytes]) -> None:
+        """Send the whole body, and be done; a long one is not copied for that."""
+        size = sum(map(len, pieces))
+        if size < COPIED:
+            self.answer(b"".join(pieces))
+        elif self.alive:
+            set_headers(self.request, {b"Content-Length": b"%d" % size})
+            for piece in pieces:
+                self.request.write(piece)
+            self.end()
 
     def rendered(self, body: bytes | int) -> None:
         """Send what a `render` has returned; NOT_DONE_YET means that it sends the answer itself."""

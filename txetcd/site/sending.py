@@ -35,7 +35,7 @@ class Sender(Protocol):
     transport: Any
 
     def __init__(self) -> None:
-        self._unsent: list[bytes] = []
+        self._unsent: list[bytes | memoryview] = []
         self._unsent_size = 0
         self._blocked = False
         self._corked = False
@@ -71,7 +71,8 @@ class Sender(Protocol):
         if len(data) <= PIECE:
             self._unsent.append(data)
         else:
-            self._unsent.extend(data[at : at + PIECE] for at in range(0, len(data), PIECE))
+            view = memoryview(data)
+            self._unsent.extend(view[at : at + PIECE] for at in range(0, len(data), PIECE))
         self._unsent_size += len(data)
 
     def registerProducer(self, producer: Any, streaming: bool) -> None:
@@ -142,7 +143,7 @@ class Sender(Protocol):
             if data:
                 self._hand_over(data)
 
-    def _send_at_once(self, to: socket, data: bytes) -> bytes:
+    def _send_at_once(self, to: socket, data: bytes | memoryview) -> bytes | memoryview:
         """Send what the kernel takes, and return the rest.
 
         The transport would wait for the socket to become writable first, which costs two more system calls
@@ -154,13 +155,13 @@ class Sender(Protocol):
             # Full, or broken: the transport finds out.
             return data
 
-    def _hand_over(self, data: bytes) -> None:
+    def _hand_over(self, data: bytes | memoryview) -> None:
         """Leave `data` to the transport."""
         if self._socket is not None:
             # Nothing goes past what the transport has: it says when it has sent that.
             self.transport.producerPaused = True
             self.pauseProducing()
-        self.transport.write(data)
+        self.transport.write(bytes(data))
 
     def _pull(self) -> None:
         """Ask a pull producer for more while there is room, or until it writes nothing."""

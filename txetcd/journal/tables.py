@@ -1,0 +1,219 @@
+"""What is in the SQLite file: its tables, the rows of a store in them, written and read.
+
+Every row carries a checksum of what it says, for a disk that says something else one day must be noticed.
+Whoever calls this sees to transactions.
+"""
+
+from __future__ import annotations
+
+import secrets
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from itertools import chain, islice
+from typing import Any
+
+from rpds import HashTrieMap
+
+from txetcd.auth import Auth
+from txetcd.commands import decode
+from txetcd.events import Event
+from txetcd.journal import Batch, Checkpoint, Recovered
+from txetcd.journal.values import LONG, LongValues
+from txetcd.tree import EMPTY, Dir, File, Node, build
+
+# Rows inserted by one statement; SQLite before 3.32 takes no more than 999 values.
+ROWS = 100
+
+# For files of the first version, which have all but this.
+VALUE_TABLE = "CREATE TABLE value (id INTEGER PRIMARY KEY, value BLOB NOT NULL, sum INTEGER NOT NULL);"
+# Where the value of a node, an event or a command is long, there is its number in the table of values.
+# Expirations are text: in nanoseconds, those after the year 2262 are more than SQLite's integers hold.
+SCHEMA = f"""
+{VALUE_TABLE}
+CREATE TABLE state (
+    id INTEGER PRIMARY KEY CHECK (id = 1),
+    cluster_id INTEGER NOT NULL, position INTEGER NOT NULL,
+    store_index INTEGER NOT NULL, raft_index INTEGER NOT NULL, sum INTEGER NOT NULL
+);
+CREATE TABLE node (
+    key BLOB PRIMARY KEY, value BLOB, created INTEGER NOT NULL, modified INTEGER NOT NULL,
+    expiration TEXT, sum INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE event (store_index INTEGER PRIMARY KEY, event TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE auth (id INTEGER PRIMARY KEY CHECK (id = 1), auth TEXT NOT NULL, sum INTEGER NOT NULL);
+CREATE TABLE log (position INTEGER PRIMARY KEY, commands TEXT NOT NULL, sum INTEGER NOT NULL);
+"""
+
+
+def read(connection: sqlite3.Connection) -> tuple[Recovered, int, LongValues]:
+    """What is in the tables.
+
+    @return: the store, the position of the last batch, and the long values.
+    @raise ValueError: when something is missing or does not match its checksum.
+    """
+    rows = connection.execute("SELECT cluster_id, position, store_index, raft_index, sum FROM state")
+    state = next(_checked(rows, "state"), None)
+    if state is None:
+        raise ValueError("table state is empty")
+    cluster_id, position, index, raft_index = state
+    # Without its row everybody could do everything, so there always is one.
+    auth = next(_checked(connection.execute("SELECT auth, sum FROM auth"), "auth"), None)
+    if auth is None:
+        raise ValueError("table auth is empty")
+    rows = connection.execute("SELECT id, value, sum FROM value")
+    values = LongValues({number: _text(value) for number, value in _checked(rows, "value")})
+    rows = connection.execute("SELECT key, value, created, modified, expiration, sum FROM node ORDER BY key")
+    nodes = (_node(values, *row) for row in _checked(rows, "node"))
+    tree = build(nodes, index, raft_index, Auth.decode(*auth))
+    rows = connection.execute("SELECT store_index, event, sum FROM event ORDER BY store_index")
+    events = [
+        Event.decode(text, values.restoring(("event", number))) for number, text in _checked(rows, "event")
+    ]
+    first = index - len(events) + 1
+    if [event.index for event in events] != list(range(first, index + 1)):
+        raise ValueError("an event is missing")
+    rows = connection.execute("SELECT position, commands, sum FROM log ORDER BY position")
+    log = []
+    for place, text in _checked(rows, "log"):
+        position += 1
+        if place != position:
+            raise ValueError(f"batch {position} is missing")
+        commands = decode(text, values.restoring(("log", place)))
+        log.append((place, Batch("", place, tuple(commands))))
+    values.commit([])
+    return Recovered(cluster_id, tree, events, log), position, values
+
+
+def create(connection: sqlite3.Connection) -> None:
+    """Put the rows of an empty store into empty tables."""
+    state = (secrets.randbits(63), 0, EMPTY.index, EMPTY.raft_index)
+    connection.execute("INSERT INTO state VALUES (1, ?, ?, ?, ?, ?)", (*state, _sum(*state)))
+    _write_auth(connection, EMPTY.auth)
+
+
+def write_batch(connection: sqlite3.Connection, position: int, text: str) -> None:
+    """Write the row of a batch."""
+    connection.execute("INSERT INTO log VALUES (?, ?, ?)", (position, text, _sum(position, text)))
+
+
+def write_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint, values: LongValues) -> None:
+    """Write what has changed, and remove the log before it.  Long values are not yet written."""
+    execute, execute_many = connection.execute, connection.executemany
+    if values:
+        _release(connection, checkpoint, values)
+    execute_many("DELETE FROM node WHERE key > ? AND key < ?", map(_below, checkpoint.dropped))
+    execute_many("DELETE FROM node WHERE key = ?", ((_bytes(key),) for key in checkpoint.removed))
+    rows = (_row(node, values) for node in checkpoint.rows)
+    _insert(connection, "INSERT OR REPLACE INTO node", rows)
+    events = (
+        (event.index, event.encode(values.replacing(("event", event.index)))) for event in checkpoint.events
+    )
+    _insert(connection, "INSERT INTO event", ((*row, _sum(*row)) for row in events))
+    execute("DELETE FROM event WHERE store_index < ?", (checkpoint.oldest_event,))
+    execute("DELETE FROM log WHERE position <= ?", (checkpoint.position,))
+    (cluster_id,) = execute("SELECT cluster_id FROM state").fetchone()
+    state = (cluster_id, checkpoint.position, checkpoint.index, checkpoint.raft_index)
+    execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?)", (*state, _sum(*state)))
+    if checkpoint.auth is not None:
+        _write_auth(connection, checkpoint.auth)
+
+
+def _release(connection: sqlite3.Connection, checkpoint: Checkpoint, values: LongValues) -> None:
+    """Let go of the long values of all rows that a checkpoint removes or writes anew."""
+    for key in checkpoint.dropped:
+        query = "SELECT key FROM node WHERE key > ? AND key < ? AND typeof(value) = 'integer'"
+        for (row,) in connection.execute(query, _below(key)):
+            values.release(("node", _text(row)))
+    for key in (*checkpoint.removed, *(node.key for node in checkpoint.rows)):
+        values.release(("node", key))
+    query = "SELECT store_index FROM event WHERE store_index < ?"
+    for (index,) in connection.execute(query, (checkpoint.oldest_event,)):
+        values.release(("event", index))
+    query = "SELECT position FROM log WHERE position <= ?"
+    for (position,) in connection.execute(query, (checkpoint.position,)):
+        values.release(("log", position))
+
+
+def write_values(connection: sqlite3.Connection, values: LongValues, unused: list[int]) -> None:
+    """Write the values that are new, and delete those of which the numbers are given."""
+    for at in range(0, len(unused), ROWS):
+        some = unused[at : at + ROWS]
+        connection.execute(f"DELETE FROM value WHERE id IN ({','.join('?' * len(some))})", some)
+    rows = ((number, _bytes(text)) for number, text in values.added())
+    _insert(connection, "INSERT INTO value", ((*row, _sum(*row)) for row in rows))
+
+
+def _below(key: str) -> tuple[bytes, bytes]:
+    """Between what is all that lies below a directory: "0" is what comes after "/"."""
+    return _bytes(key + "/"), _bytes(key + "0")
+
+
+def _insert(connection: sqlite3.Connection, statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
+    """Insert many rows, many at a time.
+
+    Each call of SQLite lets go of the interpreter's lock and takes it back, which holds up the reactor.
+    """
+    while some := list(islice(rows, ROWS)):
+        places = "(" + ",".join("?" * len(some[0])) + ")"
+        values = ",".join([places] * len(some))
+        connection.execute(f"{statement} VALUES {values}", tuple(chain.from_iterable(some)))
+
+
+def _write_auth(connection: sqlite3.Connection, auth: Auth) -> None:
+    text = auth.encode()
+    connection.execute("REPLACE INTO auth VALUES (1, ?, ?)", (text, _sum(text)))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _text(data: bytes) -> str:
+    return data.decode("utf-8", "surrogateescape")
+
+
+def _row(node: Node, values: LongValues) -> tuple[Any, ...]:
+    value: bytes | int | None = None
+    if isinstance(node, File):
+        long = len(node.value) > LONG
+        value = values.number(node.value, ("node", node.key)) if long else _bytes(node.value)
+    expiration = None if node.expiration is None else str(node.expiration)
+    row = (_bytes(node.key), value, node.created, node.modified, expiration)
+    return (*row, _sum(*row))
+
+
+def _node(
+    values: LongValues,
+    key: bytes,
+    value: bytes | int | None,
+    created: int,
+    modified: int,
+    expiration: str | None,
+) -> Node:
+    path = _text(key)
+    ends = None if expiration is None else int(expiration)
+    if value is None:
+        return Dir(path, HashTrieMap(), created, modified, ends)
+    text = _text(value) if isinstance(value, bytes) else values.text(value, ("node", path))
+    return File(path, text, created, modified, ends)
+
+
+def _sum(*values: int | str | bytes | None) -> int:
+    """A checksum of a row's values, in which bytes are not the same as text."""
+    checksum = 0
+    for value in values:
+        data = b"=" + value if isinstance(value, bytes) else str(value).encode()
+        checksum = zlib.crc32(data, checksum)
+    return checksum
+
+
+def _checked(rows: Iterator[tuple[Any, ...]], table: str) -> Iterator[Any]:
+    """The rows without their checksums.
+
+    @raise ValueError: for a row that does not say what was written.
+    """
+    for *values, found in rows:
+        if _sum(*values) != found:
+            raise ValueError(f"a row of table {table} does not match its checksum")
+        yield values
