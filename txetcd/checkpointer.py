@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from txetcd.auth import Auth
 from txetcd.changes import Changes
-from txetcd.commands import AnyCommand
-from txetcd.events import Event, History
+from txetcd.events import History
 from txetcd.journal import Checkpoint, Journal
 from txetcd.tree import EMPTY, Tree
 
@@ -21,6 +20,7 @@ class Checkpointer:
     """Takes a store's checkpoints, one at a time.
 
     @param journal: where they go, and who says after how many commands one is due.
+    @ivar changes: is told of each command and each event.
     """
 
     def __init__(self, journal: Journal) -> None:
@@ -29,18 +29,10 @@ class Checkpointer:
 
     def load(self, tree: Tree) -> None:
         """Start from what the journal has rows of; a checkpoint that is being made is not waited for."""
-        self._changes = Changes()
+        self.changes = Changes()
         self._index = tree.index
         self._auth: Auth = tree.auth
         self._making: object = None
-
-    def count(self, command: AnyCommand) -> None:
-        """Note that there was another command, refused or not."""
-        self._changes.count(command)
-
-    def add(self, event: Event) -> None:
-        """Note what an event changed."""
-        self._changes.add(event)
 
     def take_if_due(self, position: int, tree: Tree, history: History) -> None:
         """Hand the journal a checkpoint, if it is time for one and the last is done.
@@ -49,7 +41,7 @@ class Checkpointer:
         @param tree: is the store, and
         @param history: what can be asked for after the fact.
         """
-        changes = self._changes
+        changes = self.changes
         due = (
             changes.commands >= self._journal.checkpoint_commands
             or changes.characters >= CHECKPOINT_CHARACTERS
@@ -58,7 +50,7 @@ class Checkpointer:
             self._take(position, tree, history)
 
     def _take(self, position: int, tree: Tree, history: History) -> None:
-        dropped, removed, rows = self._changes.take(tree, self._index)
+        dropped, removed, rows = self.changes.take(tree, self._index)
         oldest = history.oldest(tree.index)
         events = list(history.since(max(self._index + 1, oldest), tree.index))
         auth = None if tree.auth is self._auth else tree.auth

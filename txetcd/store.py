@@ -349,7 +349,7 @@ class Store(Service):
     def _evaluate(self, command: AnyCommand) -> Outcome:
         """Evaluate one command, publish the tree and tell those concerned."""
         before = self.tree
-        self._checkpointer.count(command)
+        self._checkpointer.changes.count(command)
         try:
             self._tree, events = evaluate(before, command)
         except RefusedError as error:
@@ -359,7 +359,7 @@ class Store(Service):
         self.stats.write(command, len(events))
         for event in events:
             self._history.add(event)
-            self._checkpointer.add(event)
+            self._checkpointer.changes.add(event)
             self._census.add(event)
             self._expirer.add(event, self._tree)
             concerned = self._watchers.concerned(event, before)

@@ -6,7 +6,6 @@ Pure: nothing is looked up here, neither files nor names.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from txetcd.settings import options
 from txetcd.settings.sources import Given, SettingsError
 from txetcd.settings.values import MAIN_LOG, ClientURL, HostPort, speaks_tls, url_of, within_https
 from txetcd.tls.policy import Policy
+from txetcd.tls.rules import is_ip
 
 DEFAULT_ADDR = HostPort("127.0.0.1", 4001)
 
@@ -248,7 +248,7 @@ def _bind(given: Given, tls: bool) -> tuple[Address, ...]:
         return (Address(bind.host, _port(addr) if bind.port is None else bind.port, tls),)
     if given.need(options.LISTEN):
         return ()
-    if not _is_ip(addr.host):
+    if not is_ip(addr.host):
         raise SettingsError(
             f"{given.label(options.ADDR)} {addr}: is a name; say where to listen, such as --bind-addr 0.0.0.0"
         )
@@ -269,14 +269,6 @@ def _listen(given: Given, tls: bool) -> tuple[str, ...]:
 def _port(addr: HostPort) -> int:
     assert addr.port is not None
     return addr.port
-
-
-def _is_ip(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _advertised(given: Given, bind: tuple[Address, ...]) -> tuple[str, ...]:

@@ -70,7 +70,7 @@ def _is_valid_for(certificate: x509.Certificate, host: str) -> bool:
     except ValueError:
         return False
     try:
-        if _is_ip(host):
+        if is_ip(host):
             verify_certificate_ip_address(certificate, host)
         else:
             verify_certificate_hostname(certificate, host)
@@ -79,7 +79,8 @@ def _is_valid_for(certificate: x509.Certificate, host: str) -> bool:
     return True
 
 
-def _is_ip(host: str) -> bool:
+def is_ip(host: str) -> bool:
+    """Whether a host is an address, not a name."""
     try:
         ipaddress.ip_address(host)
     except ValueError:
