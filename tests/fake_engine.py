@@ -144,6 +144,8 @@ class FakeEngine:
             raise refuse("etcdserver: request is too large", 3)
         for branch in ("success", "failure"):
             _check(body[branch])
+        # Old releases end when one that only reads is given up.
+        assert any("request_range" not in operation for operation in body["success"] + body["failure"])
         succeeded = all(self._holds(condition) for condition in body["compare"])
         operations = body["success" if succeeded else "failure"]
         if self.full and any("request_put" in operation for operation in operations):

@@ -89,7 +89,7 @@ class CheckpointTests(EngineTestCase):
             self.done(one.write(f"/{number}"))
             checkpoint = one.journal.checkpoint(one.checkpoint(number + 1))
             if number:
-                one.link.left = 4
+                one.link.left = 1
             self.turn()
         self.assertNoResult(checkpoint)
         self.engine.handle("/kv/compaction", {"revision": str(self.engine.revision)})

@@ -178,6 +178,21 @@ class PostTests(ClientCase):
         self.post()
         self.assertEqual(len(self.members), 3)
 
+    def test_closed_without_waiting(self) -> None:
+        """Whoever no longer waits for the end hears that, and nothing else; the others hear of it."""
+        done = self.post()
+        (member,) = self.members
+        member.answer({})
+        self.successResultOf(done)
+        # A real connection is not gone before the reactor's next turn.
+        self.patch(member, "abortConnection", lambda: None)
+        given_up, waiting = self.client.close(), self.client.close()
+        given_up.cancel()
+        self.failureResultOf(given_up, CancelledError)
+        self.assertNoResult(waiting)
+        member.lose()
+        self.successResultOf(waiting)
+
 
 class StreamTests(ClientCase):
     HEAD = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"

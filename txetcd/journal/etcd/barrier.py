@@ -10,7 +10,7 @@ from txetcd.journal import JournalError
 from txetcd.journal.etcd.following import Follower
 from txetcd.journal.etcd.session import Backoff, OtherClusterError, Session
 from txetcd.journal.etcd.task import Task
-from txetcd.journal.etcd.wire import EngineError, Get
+from txetcd.journal.etcd.wire import EngineError
 
 _T = TypeVar("_T")
 
@@ -66,7 +66,7 @@ class Barrier:
         """The position of the last batch."""
         before = self._follower.mark
         try:
-            (head,) = (await self._session.txn((), [Get(self._session.layout.head)])).gets
+            (head,) = (await self._session.get(self._session.layout.head)).gets
             if head is None or head.version - 1 < before.position:
                 raise OtherClusterError("the engine does not have the log that was there before")
         except OtherClusterError:

@@ -19,7 +19,7 @@ from itertools import chain, islice
 from txetcd.journal import Checkpoint
 from txetcd.journal.etcd.rows import DamagedError, Layout, State, decode_changes, encode_change, to_bytes
 from txetcd.journal.etcd.session import Session
-from txetcd.journal.etcd.wire import OPERATIONS, Change, Get, Put, Remove, Row, below, fits, groups, unchanged
+from txetcd.journal.etcd.wire import OPERATIONS, Change, Put, Remove, Row, below, fits, groups, unchanged
 
 # How many bytes of changes are put aside in one row, if it is more than one change.
 STAGE_BYTES = 65_536
@@ -44,7 +44,7 @@ def plan(layout: Layout, state: State, checkpoint: Checkpoint) -> Iterator[Chang
 async def settled(session: Session) -> tuple[Row, State]:
     """The row `/checkpoint` and what it says, when the rows are at its place."""
     while True:
-        answer = await session.txn((), [Get(session.layout.checkpoint)])
+        answer = await session.get(session.layout.checkpoint)
         (row,) = answer.gets
         if row is None:
             raise DamagedError("the row /checkpoint is missing")

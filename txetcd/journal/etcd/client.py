@@ -236,7 +236,9 @@ class HTTPClient:
         closing = [connection.closed for connection in self._connections]
         for connection in list(self._connections):
             connection.abort()
-        return gatherResults(closing).addCallback(lambda _: None)
+        closed = gatherResults(closing).addCallback(lambda _: None)
+        # Whoever waits no longer is not to keep others from hearing of it.
+        return _detachable(closed, lambda: None)
 
 
 class _Connections(Factory):

@@ -11,7 +11,7 @@ from txetcd.journal import Batch, Recovered
 from txetcd.journal.etcd.checkpoint import settled
 from txetcd.journal.etcd.rows import DamagedError, Layout, State, decode_batch, to_bytes, to_text
 from txetcd.journal.etcd.session import OtherClusterError, Session
-from txetcd.journal.etcd.wire import CompactedError, Get, Put, Row, version_is
+from txetcd.journal.etcd.wire import CompactedError, Put, Row, version_is
 from txetcd.tree import EMPTY, build
 
 
@@ -67,8 +67,10 @@ async def snapshot(session: Session) -> Snapshot:
     layout = session.layout
     session.cluster = ""
     while True:
-        gets = [Get(layout.checkpoint), Get(layout.head), Get(layout.auth)]
-        answer = await session.txn((), gets)
+        try:
+            answer = await session.get(layout.checkpoint, layout.head, layout.auth)
+        except CompactedError:
+            continue
         session.cluster = answer.cluster
         if not any(answer.gets):
             await _create(session)
@@ -134,7 +136,7 @@ async def missed(session: Session, mark: Mark) -> tuple[list[Entry], int] | None
         log is not the one that the mark is of.
     """
     try:
-        answer = await session.txn((), [Get(session.layout.head)])
+        answer = await session.get(session.layout.head)
     except OtherClusterError:
         return None
     (head,) = answer.gets

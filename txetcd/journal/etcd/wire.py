@@ -132,11 +132,12 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a transaction came to.
+    """What a transaction, or a reading of single rows, came to.
 
     @ivar revision: the engine's, then.
     @ivar cluster: which cluster has answered.
-    @ivar gets: for each `Get` in the branch that was taken, the row, or None if there is none.
+    @ivar gets: for each `Get` in the branch that was taken, or each row that was asked for, the row, or None
+        if there is none.
     """
 
     succeeded: bool
@@ -180,6 +181,13 @@ def answer(response: JSON) -> Answer:
     header = response["header"]
     succeeded = response.get("succeeded", False)
     return Answer(succeeded, int(header["revision"]), header.get("cluster_id", ""), gets)
+
+
+def reading(response: JSON) -> Answer:
+    """What the response to the reading of one row says."""
+    header = response["header"]
+    row = next(rows(response), None)
+    return Answer(True, int(header["revision"]), header.get("cluster_id", ""), [row])
 
 
 def page(
