@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.properties import properties
 from txetcd.site.http1 import (
     CHUNK_EXTRAS,
     CHUNK_LINE,
@@ -416,6 +417,7 @@ class BodyTests(SynchronousTestCase):
         self.refused(line * (CHUNK_EXTRAS // 1023 + 1))
         self.refused(b"0\r\n" + (b"X: " + b"a" * 1021 + b"\r\n") * (CHUNK_EXTRAS // 1023 + 1))
 
+    @properties
     @given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.data())
     def test_chunks_cut_anywhere(self, chunks: list[bytes], data: st.DataObject) -> None:
         whole = b"".join(b"%x\r\n%b\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\nA: b\r\n\r\nrest"

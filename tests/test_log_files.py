@@ -17,6 +17,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from zope.interface import implementer
 
 from tests.logs_harness import fields_of
+from tests.properties import properties
 from txetcd.observing.files import LOOK, LineFile
 from txetcd.observing.lines import FORMATS, Fields, as_json, as_text, readable
 from txetcd.observing.logs import Clients, Lines, Logs
@@ -39,6 +40,7 @@ class LinesTests(SynchronousTestCase):
     def test_json(self) -> None:
         self.assertEqual(as_json({"a": "x\ny", "b": 1, "c": None}), r'{"a":"x\ny","b":1}')
 
+    @properties
     @given(st.dictionaries(st.sampled_from(["path", "cn", "user"]), st.text() | st.none()))
     def test_nothing_breaks_out(self, fields: Mapping[str, str | None]) -> None:
         """Whatever the values are, both formats are one line of printable ASCII and say what they were."""

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.properties import properties
 from txetcd.moving import MovingError
 from txetcd.moving.lines import (
     SECOND,
@@ -47,6 +48,7 @@ class LinesTests(SynchronousTestCase):
             ],
         )
 
+    @properties
     @given(
         st.lists(st.builds(Node, text.map("/{}".format), text | st.none(), st.none() | st.integers(0, 2**62)))
     )

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from twisted.internet.task import Clock
 
 from tests.http_harness import conversation
+from tests.properties import properties
 from tests.site_harness import DATE, GET, Echo, SiteTestCase
 from txetcd.site import Limits, Refusal, Site
 
@@ -91,6 +92,7 @@ class GarbageTests(SiteTestCase):
         *(b"\x00", b"\n", b"\r", b":", b" ", b"%", b"\xff", b"*"),
     )
 
+    @properties
     @given(st.lists(st.sampled_from(WORDS) | st.binary(max_size=5), max_size=12))
     def test_any_bytes(self, pieces: list[bytes]) -> None:
         talk = conversation(Site(Echo(), Clock(), Limits(body=5)))

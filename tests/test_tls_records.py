@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from twisted.trial.unittest import SynchronousTestCase
 
+from tests.properties import properties
 from txetcd.tls.records import Records
 
 
@@ -33,6 +34,7 @@ class RecordsTests(SynchronousTestCase):
     def test_what_looks_like_a_record_within_another(self) -> None:
         self.assertEqual(self.answers(record(23, 70)[:10], record(23, 30)), [False, False])
 
+    @properties
     @given(st.lists(st.tuples(st.sampled_from((20, 21, 22, 23)), st.integers(0, 40))), st.data())
     def test_any_pieces(self, kinds: list[tuple[int, int]], data: st.DataObject) -> None:
         """However a stream is cut, those pieces are told that are a record of data."""
