@@ -194,6 +194,14 @@ class ExpireTests(StoreCase):
         self.ask("PUT", "/x", "ttl=1")
         self.assertEqual(evaluate(self.tree, late)[1], [])
 
+    def test_below_a_file(self) -> None:
+        """Where its directory was there can be a file by then."""
+        self.ask("PUT", "/e/x", "ttl=1")
+        self.time += SECOND
+        self.ask("DELETE", "/e", "recursive=true")
+        self.ask("PUT", "/e", "value=1")
+        self.assertEqual(self.expire("/e/x"), [])
+
 
 class CountTests(StoreCase):
     def test_counts(self) -> None:

@@ -233,12 +233,17 @@ def _expire(tree: Tree, command: Expire) -> tuple[Tree, list[Event]]:
     events = []
     after = refused(tree)
     for key in command.keys:
-        node = after.find(key)
+        try:
+            place = after.open(key)
+        except EtcdError:
+            # A file stands where a directory was.
+            continue
+        node = place.node
         if node is None or node.expiration is None or node.expiration > command.time:
             continue
         index = after.index + 1
         events.append(Event("expire", index, command.time, None, bare(node)))
-        after = Tree(after.open(key).remove(), index, after.raft_index, after.auth)
+        after = Tree(place.remove(), index, after.raft_index, after.auth)
     return after, events
 
 

@@ -357,6 +357,11 @@ class Store(Service):
             self.stats.write(command, 0)
             return error
         self.stats.write(command, len(events))
+        # Of keys that run out together, each finds those before it gone already; where nobody looks, that
+        # need not be worked out.
+        one_by_one = len(events) > 1 and (
+            len(self._watchers) > 0 or any(event.removes_dir for event in events)
+        )
         for event in events:
             self._history.add(event)
             self._checkpointer.changes.add(event)
@@ -369,8 +374,7 @@ class Store(Service):
                 removed = before.find(event.key)
                 assert isinstance(removed, Dir)
                 self._dismantler.add(removed)
-            if len(events) > 1:
-                # Of keys that run out together, each finds those before it gone already.
+            if one_by_one:
                 root = before.open(event.key).remove()
                 before = Tree(root, event.index, before.raft_index, before.auth)
         if isinstance(command, AuthCommand):
