@@ -11,20 +11,19 @@ from tests.site_harness import GET, Echo, SiteTestCase, answer
 from tests.turn_clock import TurnClock
 from txetcd.site import Site
 from txetcd.site.channel import AT_ONCE, READ_AHEAD
-from txetcd.turns import BUDGET
+from txetcd.turns import BUDGET, TOGETHER
 
 
 class PipelineTests(SiteTestCase):
     """One request in flight; the others wait."""
 
-    def test_answers_in_order_in_two_writes(self) -> None:
+    def test_answers_in_order_in_one_write(self) -> None:
         talk = self.connect()
         data = b"".join(
             b"PUT /%d HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\n\r\n%d" % (i, i) for i in range(9)
         )
         self.assertEqual(talk.send(data), b"".join(answer(b"PUT /%d %d" % (i, i)) for i in range(9)))
-        # The first does not wait for the turn of the others.
-        self.assertEqual(talk.transport.writes, 2)
+        self.assertEqual(talk.transport.writes, 1)
 
     def test_cut_anywhere(self) -> None:
         chunked = b"POST /c HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -112,12 +111,14 @@ class TurnsTests(SiteTestCase):
 
     def test_others_have_their_turn(self) -> None:
         greedy, other = self.connect(), self.connect()
+        other.send(GET)
+        self.clock.rightNow += 2 * TOGETHER
         begun = greedy.send(GET * 1000)
         self.assertLess(len(self.resource.requests), 1000)
         self.assertEqual(other.send(GET), answer(b"GET / "))
         self.assertLess(len(self.resource.requests), 1000)
         self.turns(1000)
-        self.assertEqual(len(self.resource.requests), 1001)
+        self.assertEqual(len(self.resource.requests), 1002)
         self.assertEqual((begun + greedy.receive()).count(b"HTTP/1.1 200 OK"), 1000)
 
     def test_they_share_the_turns(self) -> None:
@@ -132,6 +133,21 @@ class TurnsTests(SiteTestCase):
         self.assertLess(max(counts), 500)
         self.assertLessEqual(max(counts) - min(counts), 2 * AT_ONCE)
 
+    def test_many_who_are_new(self) -> None:
+        """They take turns, and who was there before does not wait for them."""
+        old = self.connect()
+        old.send(GET)
+        self.clock.rightNow += 2 * TOGETHER
+        talks = [self.connect() for _ in range(100)]
+        answered = [bool(talk.send(GET)) for talk in talks]
+        self.assertEqual(answered, sorted(answered, reverse=True))
+        self.assertLess(sum(answered), 10)
+        self.assertEqual(old.send(GET), answer(b"GET / "))
+        self.turns(1)
+        self.assertLess(len(self.resource.requests), 20)
+        self.turns(20)
+        self.assertEqual(len(self.resource.requests), 102)
+
     def test_not_read_meanwhile(self) -> None:
         talk = self.connect()
         talk.send(GET * (READ_AHEAD // len(GET) + 100))
@@ -142,11 +158,12 @@ class TurnsTests(SiteTestCase):
     def test_client_goes(self) -> None:
         talk, other = self.connect(), self.connect()
         talk.send(GET * 500)
+        other.send(GET)
         seen = len(self.resource.requests)
         talk.protocol.connectionLost(Failure(ConnectionDone()))
         self.turns(10)
-        self.assertEqual(len(self.resource.requests), seen)
-        self.assertEqual(other.send(GET), answer(b"GET / "))
+        self.assertEqual(len(self.resource.requests), seen + 1)
+        self.assertEqual(other.receive(), answer(b"GET / "))
 
     def test_client_sends_nothing_more(self) -> None:
         """All that it has asked is answered, then the connection is closed."""

@@ -73,11 +73,18 @@ class TurnsTests(SynchronousTestCase):
         self.assertEqual(self.took, ["a"])
         self.assertEqual((self.turn(), self.turn()), ("b", "c"))
 
-    def test_next_turn_is_a_new_one(self) -> None:
+    def test_later(self) -> None:
+        """What was used counts for those who come soon after, not for others; no call is made to tell."""
         self.ask("a", "b")
-        self.turn()
+        self.clock.rightNow += turns.TOGETHER / 2
         self.ask("c")
-        self.assertEqual(self.took, ["a", "b", "c"])
+        self.assertEqual(self.took, ["a", "b"])
+        self.assertEqual(self.turn(), "c")
+        self.ask("d")
+        self.clock.rightNow += 2 * turns.TOGETHER
+        self.ask("e")
+        self.assertEqual(self.took[3:], ["d", "e"])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
 
     def test_leaving(self) -> None:
         _, _, third, _ = self.ask(*"abcd")
@@ -108,6 +115,8 @@ class TurnsTests(SynchronousTestCase):
 
     def test_nothing_is_left(self) -> None:
         self.ask("a", "b", "c")
-        for _ in range(3):
-            self.turn()
+        self.turn()
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+        _, waiting = self.ask("d", "e")
+        self.turns.leave(waiting)
         self.assertEqual(self.clock.getDelayedCalls(), [])

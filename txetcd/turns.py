@@ -1,4 +1,4 @@
-"""Who takes a costly step in this turn of the reactor, and who waits for one of the next."""
+"""Who takes a costly step at once, and who waits for one of the reactor's next turns."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from twisted.internet.interfaces import IDelayedCall, IReactorTime
 
 # Seconds of work in one turn; the step that reaches them is the last.
 BUDGET = 0.005
+# Steps that follow each other within so many seconds may be of one turn, and share its budget.
+TOGETHER = 0.01
 
 
 class Stepping(Protocol):
@@ -28,7 +30,10 @@ class Turns:
         self._clock = clock
         # In the order in which they came.
         self._waiting: OrderedDict[Stepping, None] = OrderedDict()
+        # What steps that may be of this turn have taken, and when the last one ended.
         self._used = 0.0
+        self._ended = 0.0
+        self._stepping = False
         self._call: IDelayedCall | None = None
 
     def ask(self, who: Stepping) -> None:
@@ -36,29 +41,38 @@ class Turns:
 
         Whoever asks again while it waits keeps its place, for one step.
         """
+        if not self._waiting and not self._stepping:
+            # The clock may have been set back since.
+            if abs(self._clock.seconds() - self._ended) >= TOGETHER:
+                self._used = 0.0
+            if self._used < BUDGET:
+                self._take(who)
+                return
+        self._waiting[who] = None
         if self._call is None:
             self._call = self._clock.callLater(0, self._turn)
-        if self._waiting or self._used >= BUDGET:
-            self._waiting[who] = None
-        else:
-            self._take(who)
 
     def leave(self, who: Stepping) -> None:
         """Wait no longer, whether somebody waits or not."""
         self._waiting.pop(who, None)
+        if not self._waiting and self._call is not None:
+            self._call.cancel()
+            self._call = None
 
     def _turn(self) -> None:
+        self._call = None
         self._used = 0.0
         while self._waiting and self._used < BUDGET:
             self._take(self._waiting.popitem(last=False)[0])
-        # What was used counts for this turn alone.
-        again = self._waiting or self._used
-        self._call = self._clock.callLater(0, self._turn) if again else None
+        if self._waiting and self._call is None:
+            self._call = self._clock.callLater(0, self._turn)
 
     def _take(self, who: Stepping) -> None:
-        # Whoever asks meanwhile waits.
-        used, self._used = self._used, BUDGET
         began = self._clock.seconds()
-        who.step()
-        # The clock may have been set back since.
-        self._used = used + abs(self._clock.seconds() - began)
+        self._stepping = True
+        try:
+            who.step()
+        finally:
+            self._stepping = False
+        self._ended = self._clock.seconds()
+        self._used += abs(self._ended - began)

@@ -139,7 +139,9 @@ class Channel(Sender):
         self._body: SizedBody | ChunkedBody | None = None
         self._request: Request | None = None
         self._paused = False
-        # Whether there are further requests, whose turn has not come.
+        # Whether nothing has come yet.
+        self._new = True
+        # Whether there are requests whose turn has not come.
         self._waits = False
         # Whether the client has said that it sends nothing more.
         self._ended = False
@@ -170,7 +172,13 @@ class Channel(Sender):
             self._buffer += data
         else:
             self._buffer = data
-        self._advance()
+        if self._new:
+            # Who is connected already is not to wait for all who come at once.
+            self._new = False
+            self._waits = True
+            self.site.turns.ask(self)
+        else:
+            self._advance()
 
     def readConnectionLost(self) -> None:
         """The client will send nothing more, which looks the same whether it waits for an answer or has gone
