@@ -106,7 +106,10 @@ export class Detail {
     if (node.modifiedIndex !== undefined) {
       facts.push(["Modified at index", node.modifiedIndex], ["Created at index", node.createdIndex]);
     }
-    if (this.#editor !== null) facts.push(["Size", `${this.#editor.size.toLocaleString()} bytes`]);
+    if (this.#editor !== null) {
+      const { size } = this.#editor;
+      facts.push(["Size", `${size.toLocaleString()} ${size === 1 ? "byte" : "bytes"}`]);
+    }
     if (node.ttl !== undefined) {
       const remaining = make("span", { class: "ttl", title: new Date(node.expiration).toLocaleString() });
       countDown(remaining, deadlineOf(node), () => this.#overdue(node));
