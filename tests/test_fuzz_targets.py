@@ -36,6 +36,7 @@ class TargetsTests(SynchronousTestCase):
 
         self.patch(Channel, "_read_request", fail)
         self.assertRaises(ZeroDivisionError, targets.channel, TWO)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_wrong_answer_is_noticed(self) -> None:
         self.patch(Site, "date", lambda site: b"x\r\nContent-Length: 9999")

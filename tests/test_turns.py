@@ -17,10 +17,18 @@ LONG = 0.6 * turns.BUDGET
 class Walker:
     """Notes its steps, and lets time pass with each."""
 
+    aborted = False
+
     def __init__(self, case: TurnsTests, name: str, then: Callable[[], None] = lambda: None) -> None:
         self._case = case
         self._name = name
         self._then = then
+
+    def getPeer(self) -> None:
+        """It has no address."""
+
+    def abortConnection(self) -> None:
+        self.aborted = True
 
     def step(self) -> None:
         self._case.took.append(self._name)
@@ -85,6 +93,21 @@ class TurnsTests(SynchronousTestCase):
         self.ask("e")
         self.assertEqual(self.took[3:], ["d", "e"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_failure(self) -> None:
+        """A step that fails is told, and the end of its connection alone."""
+
+        def fail() -> None:
+            raise ZeroDivisionError
+
+        self.ask("a", "b")
+        failing = Walker(self, "f", fail)
+        self.turns.ask(failing)
+        self.ask("c")
+        self.assertFalse(failing.aborted)
+        self.assertEqual(self.turn(), "fc")
+        self.assertTrue(failing.aborted)
+        self.assertEqual(len(self.flushLoggedErrors(ZeroDivisionError)), 1)
 
     def test_leaving(self) -> None:
         _, _, third, _ = self.ask(*"abcd")

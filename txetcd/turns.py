@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Protocol
 
-from twisted.internet.interfaces import IDelayedCall, IReactorTime
+from twisted.internet.interfaces import IAddress, IDelayedCall, IReactorTime
+from twisted.logger import Logger
 
 # Seconds of work in one turn; the step that reaches them is the last.
 BUDGET = 0.005
@@ -14,10 +15,16 @@ TOGETHER = 0.01
 
 
 class Stepping(Protocol):
-    """Whoever has a step to take."""
+    """The connection that has a step to take."""
 
     def step(self) -> None:
-        """Take it; raises nothing."""
+        """Take it; what it raises is logged, and ends the connection."""
+
+    def getPeer(self) -> IAddress | None:
+        """Give the client's address."""
+
+    def abortConnection(self) -> None:
+        """Close at once."""
 
 
 class Turns:
@@ -25,6 +32,8 @@ class Turns:
 
     @param clock: gives the turns, and measures what steps take.
     """
+
+    log = Logger()
 
     def __init__(self, clock: IReactorTime) -> None:
         self._clock = clock
@@ -72,7 +81,10 @@ class Turns:
         self._stepping = True
         try:
             who.step()
-        finally:
-            self._stepping = False
+        except Exception:
+            # As the reactor does with what comes of reading.
+            self.log.failure("While {peer} had its turn", peer=who.getPeer())
+            who.abortConnection()
+        self._stepping = False
         self._ended = self._clock.seconds()
         self._used += abs(self._ended - began)

@@ -73,7 +73,8 @@ def _talk(pieces: list[bytes]) -> tuple[list[Seen], int, bool]:
         talk.clock.advance(0)
     finally:
         globalLogPublisher.removeObserver(observe)
-    assert not problems, problems
+    for problem in problems:
+        problem["log_failure"].raiseException()
     assert not talk.clock.getDelayedCalls()
     return resource.seen, _answers(data, [method for method, _, _, _ in resource.seen], closed), closed
 

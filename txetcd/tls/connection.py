@@ -25,7 +25,6 @@ from twisted.internet.interfaces import (
     ITCPTransport,
 )
 from twisted.internet.protocol import Protocol, connectionDone
-from twisted.logger import Logger
 from twisted.protocols.tls import TLSMemoryBIOFactory, TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 from zope.interface import implementer
@@ -151,8 +150,6 @@ class ServerTLS(PromptTLS):
     What the client says during the handshake costs signatures: it is heard when it is the connection's turn.
     """
 
-    log = Logger()
-
     factory: Factory
     _begun = False
     _deaf = False
@@ -179,19 +176,14 @@ class ServerTLS(PromptTLS):
             self._reading().pauseProducing()
 
     def step(self) -> None:
-        """Go on with the handshake; nothing is raised."""
+        """Go on with the handshake."""
         said, self._said = self._said, b""
         if self._paused:
             self._paused = False
             self._reading().resumeProducing()
         if self.getHandle() is None:
             self._tlsConnection = self.factory.connection(self)
-        try:
-            super().dataReceived(said)
-        except Exception:
-            # As the reactor does with what comes of reading.
-            self.log.failure("While shaking hands with {peer}", peer=self.getPeer())
-            self.abortConnection()
+        super().dataReceived(said)
 
     def _reading(self) -> IPushProducer:
         return cast(IPushProducer, self.transport)
