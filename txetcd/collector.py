@@ -7,6 +7,7 @@ store.  An application that txetcd is a part of decides for itself.
 from __future__ import annotations
 
 import gc
+import sys
 
 # When there are so many more objects than before, the collector looks at the latest.  10,000 clients that
 # come at a time are no garbage, and looking at them again and again takes nearly as long as serving them.
@@ -20,5 +21,7 @@ def settle() -> None:
     the objects that there are now.
     """
     gc.collect()
+    if sys.implementation.name != "cpython":
+        return
     gc.freeze()
     gc.set_threshold(YOUNG, *gc.get_threshold()[1:])

@@ -154,7 +154,7 @@ class Door:
     def _free(self, least: int) -> int:
         """The lowest free descriptor that is not below `least`; a very high one if none is free."""
         try:
-            descriptor = fcntl.fcntl(self._port.fileno(), fcntl.F_DUPFD_CLOEXEC, least)
+            descriptor = fcntl.fcntl(self._port.fileno(), fcntl.F_DUPFD, least)
         except OSError:
             return sys.maxsize
         os.close(descriptor)

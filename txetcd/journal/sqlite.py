@@ -124,20 +124,20 @@ class SQLiteJournal:
         os.close(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o600))
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         self._connection = connection
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (count,) = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        ((application,),) = connection.execute("PRAGMA application_id")
+        ((version,),) = connection.execute("PRAGMA user_version")
+        ((count,),) = connection.execute("SELECT count(*) FROM sqlite_master")
         new = (application, version, count) == (0, 0, 0)
         if not new and application != APPLICATION_ID:
             raise JournalError(f"{self.path} is not a file of txetcd's")
         if not new and not 1 <= version <= VERSION:
             raise JournalError(f"{self.path} has format {version}, and this txetcd knows only {VERSION}")
         # Only now: this changes the file.
-        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA journal_mode = WAL").close()
         connection.execute("PRAGMA synchronous = FULL")
         # Some builds of SQLite overwrite with zeros what is deleted: each long value would be written twice.
-        connection.execute("PRAGMA secure_delete = OFF")
-        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE}")
+        connection.execute("PRAGMA secure_delete = OFF").close()
+        connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE}").close()
         if new:
             self._create(connection)
         elif version == 1:

@@ -53,14 +53,9 @@ def read(connection: sqlite3.Connection) -> tuple[Recovered, int, LongValues]:
     @raise ValueError: when something is missing or does not match its checksum.
     """
     rows = connection.execute("SELECT cluster_id, position, store_index, raft_index, sum FROM state")
-    state = next(_checked(rows, "state"), None)
-    if state is None:
-        raise ValueError("table state is empty")
-    cluster_id, position, index, raft_index = state
+    cluster_id, position, index, raft_index = _only(rows, "state")
     # Without its row everybody could do everything, so there always is one.
-    auth = next(_checked(connection.execute("SELECT auth, sum FROM auth"), "auth"), None)
-    if auth is None:
-        raise ValueError("table auth is empty")
+    auth = _only(connection.execute("SELECT auth, sum FROM auth"), "auth")
     rows = connection.execute("SELECT id, value, sum FROM value")
     values = LongValues({number: _text(value) for number, value in _checked(rows, "value")})
     rows = connection.execute("SELECT key, value, created, modified, expiration, sum FROM node ORDER BY key")
@@ -112,7 +107,7 @@ def write_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint, val
     _insert(connection, "INSERT INTO event", ((*row, _sum(*row)) for row in events))
     execute("DELETE FROM event WHERE store_index < ?", (checkpoint.oldest_event,))
     execute("DELETE FROM log WHERE position <= ?", (checkpoint.position,))
-    (cluster_id,) = execute("SELECT cluster_id FROM state").fetchone()
+    ((cluster_id,),) = execute("SELECT cluster_id FROM state")
     state = (cluster_id, checkpoint.position, checkpoint.index, checkpoint.raft_index)
     execute("REPLACE INTO state VALUES (1, ?, ?, ?, ?, ?)", (*state, _sum(*state)))
     if checkpoint.auth is not None:
@@ -217,3 +212,14 @@ def _checked(rows: Iterator[tuple[Any, ...]], table: str) -> Iterator[Any]:
         if _sum(*values) != found:
             raise ValueError(f"a row of table {table} does not match its checksum")
         yield values
+
+
+def _only(rows: Iterator[tuple[Any, ...]], table: str) -> Any:
+    """The one row of a table, without its checksum.
+
+    @raise ValueError: when there is none, or it does not say what was written.
+    """
+    found = list(_checked(rows, table))
+    if not found:
+        raise ValueError(f"table {table} is empty")
+    return found[0]

@@ -55,7 +55,7 @@ def _copy(source: Path, beside: Path, progress: Callable[[int, int], object]) ->
             original.execute("BEGIN")
             _require_ours(original, source)
             with contextlib.closing(sqlite3.connect(beside, isolation_level=None)) as copy:
-                (size,) = original.execute("PRAGMA page_size").fetchone()
+                ((size,),) = original.execute("PRAGMA page_size")
                 original.backup(
                     copy,
                     pages=_PAGES,
@@ -63,7 +63,7 @@ def _copy(source: Path, beside: Path, progress: Callable[[int, int], object]) ->
                 )
                 # One file that is whole by itself.
                 copy.execute("PRAGMA journal_mode = DELETE")
-                (finding,) = copy.execute("PRAGMA integrity_check(1)").fetchone()
+                ((finding,),) = copy.execute("PRAGMA integrity_check(1)")
     except sqlite3.DatabaseError as error:
         raise MovingError(f"{source}: {error}; the backup was not made") from None
     if finding != "ok":
@@ -71,8 +71,8 @@ def _copy(source: Path, beside: Path, progress: Callable[[int, int], object]) ->
 
 
 def _require_ours(original: sqlite3.Connection, source: Path) -> None:
-    (application,) = original.execute("PRAGMA application_id").fetchone()
-    (version,) = original.execute("PRAGMA user_version").fetchone()
+    ((application,),) = original.execute("PRAGMA application_id")
+    ((version,),) = original.execute("PRAGMA user_version")
     if application != APPLICATION_ID:
         raise MovingError(f"{source} is not a file of txetcd's; give the data directory of a server")
     if not 1 <= version <= VERSION:
