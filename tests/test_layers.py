@@ -13,7 +13,7 @@ import txetcd
 # The lowest first.  A module imports only from lines above its own; a name ending in .* stands for each
 # module of a package that has no line of its own.
 LAYERS = """
-    bodies collector jsontext pages
+    bodies heap jsontext pages
     errors
     auth
     tree auth_commands auth_query

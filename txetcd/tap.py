@@ -14,6 +14,7 @@ import socket
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -24,7 +25,7 @@ from twisted.logger import Logger
 from twisted.python import usage
 
 from txetcd import __version__, pages, tls
-from txetcd.collector import settle
+from txetcd.heap import tend
 from txetcd.journal.etcd.credentials import Credentials
 from txetcd.notify import notifier
 from txetcd.pages import with_page
@@ -150,14 +151,15 @@ def _check_data_dir(data_dir: Path) -> None:
 
 def makeService(config: Options) -> Service:
     """Make the server for twistd."""
-    from twisted.internet import reactor
+    from twisted.internet import reactor as running
 
+    reactor = cast(IServerReactor, running)
     for warning in config.settings.warnings:
         log.warn("{warning}", warning=warning)
     log.info("What warnings and errors in this log mean, and what to do: {page}", page=pages.LOG)
-    server = Server(cast(IServerReactor, reactor), config.settings, __version__, notifier(os.environ))
-    starter = Starter(cast(IServerReactor, reactor), server, config.parent or {}, server.reload)
-    server.ready, server.failed = settle, starter.give_up
+    server = Server(reactor, config.settings, __version__, notifier(os.environ))
+    starter = Starter(reactor, server, config.parent or {}, server.reload)
+    server.ready, server.failed = partial(tend, reactor), starter.give_up
     return starter
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -15,6 +16,7 @@ from tests.hostile.good import GoodClient
 from tests.hostile.target import Target, issue
 from tests.hostile.vitals import settled, vitals
 from txetcd.descriptors import raise_limit
+from txetcd.heap import EVERY
 
 # Room for 10,000 watchers; and time enough to see slow clients be closed.
 OPTIONS = ("--max-connections=12000", "--idle-timeout=5", "--tls-handshake-timeout=5")
@@ -77,6 +79,9 @@ def _serve_and_run(plans: Mapping[str, Plan], hold: float, secure: bool) -> None
             server.wait_for("Serving on")
             for line in run(Target(port, server.process.pid, directory, secure), plans, hold):
                 print(line, flush=True)
+            time.sleep(2 * EVERY)
+            memory = vitals(server.process.pid).memory
+            print(f"{2 * EVERY:.0f} seconds later: {memory / 1e6:.1f} MB", flush=True)
             # This looks for tracebacks, too.
             server.stop()
         finally:
