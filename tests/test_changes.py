@@ -10,7 +10,7 @@ from tests.properties import Step, histories, play, properties, rows
 from txetcd.changes import Changes
 from txetcd.commands import Command, CompareAndDelete, Create, Delete, Expire, Set, Update, evaluate
 from txetcd.events import is_below
-from txetcd.tree import EMPTY, Node, build
+from txetcd.tree import EMPTY, Node, build, to_entry
 
 Taken = tuple[list[str], list[str], list[Node]]
 
@@ -136,7 +136,9 @@ class ChangesTests(SynchronousTestCase):
                 checkpoint = moment.after.index
                 self.assertEqual(table, rows(moment.after))
         # Journals read their rows by key.
-        self.assertEqual(build((table[key] for key in sorted(table)), tree.index, tree.raft_index), tree)
+        self.assertEqual(
+            build((to_entry(table[key]) for key in sorted(table)), tree.index, tree.raft_index), tree
+        )
 
     @properties
     @given(histories)
@@ -149,4 +151,4 @@ class ChangesTests(SynchronousTestCase):
                 changes.add(event)
         tree = moments[-1].after
         _, _, nodes = changes.take(tree, EMPTY.index)
-        self.assertEqual(build(iter(nodes), tree.index, tree.raft_index), tree)
+        self.assertEqual(build(map(to_entry, nodes), tree.index, tree.raft_index), tree)

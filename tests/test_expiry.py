@@ -9,7 +9,7 @@ from twisted.trial.unittest import SynchronousTestCase
 from tests.properties import START, Step, histories, play, properties, rows
 from txetcd.commands import Command, Delete, Expire, Set, Update, evaluate
 from txetcd.expiry import Expirations
-from txetcd.tree import EMPTY, SECOND, Tree
+from txetcd.tree import EMPTY, SECOND, Tree, survey
 
 
 def due(tree: Tree) -> dict[str, int]:
@@ -53,7 +53,7 @@ class ExpirationsTests(SynchronousTestCase):
         for number in range(5):
             self.put(f"/{number}", number)
         for _ in range(10):
-            self.expirations.load(self.tree)
+            self.expirations.load(survey(self.tree)[1])
         self.assertEqual(len(self.expirations), 5)
         self.assertEqual(self.take(9), tuple(f"/{number}" for number in range(5)))
 
@@ -122,7 +122,7 @@ class ExpirationsTests(SynchronousTestCase):
             self.put(key, expiration)
         self.do(Update("/d", "", 2, False, 0))
         expirations = Expirations()
-        expirations.load(self.tree)
+        expirations.load(survey(self.tree)[1])
         self.assertEqual(expirations.take(9, 10, self.tree), ("/d/e/_h/k", "/d", "/a"))
 
     def test_refreshed_for_ever(self) -> None:
@@ -189,7 +189,7 @@ class ExpirationsTests(SynchronousTestCase):
             expected = due(tree)
             self.assertEqual(expirations.next(tree), min(expected.values(), default=None))
         loaded = Expirations()
-        loaded.load(tree)
+        loaded.load(survey(tree)[1])
         for time in START, START + 3 * SECOND, 1 << 70:
             expected = {key: expiration for key, expiration in due(tree).items() if expiration <= time}
             taken = expirations.take(time, 1000, tree)

@@ -48,7 +48,7 @@ from txetcd.journal.etcd.wire import (
     row,
 )
 from txetcd.tls.files import TLSError
-from txetcd.tree import EMPTY, Dir, Node
+from txetcd.tree import EMPTY, Dir, Node, to_entry
 
 LAYOUT = Layout("/p")
 
@@ -103,7 +103,7 @@ class RowsTests(SynchronousTestCase):
             Dir("/d", HashTrieMap(), 5, 6),
         ]
         for node in nodes:
-            self.assertEqual(LAYOUT.to_node(self.as_row(LAYOUT.put_node(node))), node)
+            self.assertEqual(LAYOUT.to_entry(self.as_row(LAYOUT.put_node(node))), to_entry(node))
 
     def test_nodes_can_be_read(self) -> None:
         put = LAYOUT.put_node(file("/a/b", "\u4f60<", 2, 9))
@@ -176,7 +176,7 @@ class RowsTests(SynchronousTestCase):
 
     def test_damaged_nodes(self) -> None:
         for value in (b"", b"{", b"[]", b"null", b'{"value":"x"}', b"\xff"):
-            self.assertRaises(DamagedError, LAYOUT.to_node, Row(b"/p/node/a", value, 1, 1))
+            self.assertRaises(DamagedError, LAYOUT.to_entry, Row(b"/p/node/a", value, 1, 1))
 
     def test_whose_batch(self) -> None:
         key = LAYOUT.batch("0123456789abcdef", 7)

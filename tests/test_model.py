@@ -13,7 +13,7 @@ from txetcd.auth_commands import AuthCommand
 from txetcd.commands import decode, encode
 from txetcd.errors import EtcdError
 from txetcd.events import Event
-from txetcd.tree import EMPTY, Dir, Tree, build, listing_json
+from txetcd.tree import EMPTY, Dir, Tree, build, listing_json, to_entry
 
 Plain = dict[str, tuple[str | None, int, int, int | None]]
 
@@ -114,4 +114,4 @@ class ModelTests(SynchronousTestCase):
     def test_build(self, history: list[Step]) -> None:
         """A tree can be made again of its nodes."""
         tree = play(history)[-1].after
-        self.assertEqual(build(iter(rows(tree).values()), tree.index, tree.raft_index), tree)
+        self.assertEqual(build(map(to_entry, rows(tree).values()), tree.index, tree.raft_index), tree)

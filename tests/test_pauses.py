@@ -24,7 +24,20 @@ from txetcd.expiry import STEPS, SWEPT_EACH, Expirations
 from txetcd.journal import CHECKPOINT_COMMANDS, Checkpoint
 from txetcd.journal.memory import MemoryJournal
 from txetcd.resources.late import Listing
-from txetcd.tree import EMPTY, NAMES, SECOND, SLICE, Dir, File, Node, Page, Tree, build, listing_json
+from txetcd.tree import (
+    EMPTY,
+    NAMES,
+    SECOND,
+    SLICE,
+    Dir,
+    File,
+    Node,
+    Page,
+    Tree,
+    build,
+    listing_json,
+    to_entry,
+)
 from txetcd.watchers import Watcher, Watchers
 
 MANY = 10 * NAMES
@@ -39,7 +52,7 @@ def full(key: str, count: int, prefix: str = "") -> Iterator[Node]:
 
 def removed(*rows: Node) -> Dir:
     """The directory `/d` of such rows, which nothing else holds."""
-    directory = build(iter(rows), 2, 2).find("/d")
+    directory = build(map(to_entry, rows), 2, 2).find("/d")
     assert isinstance(directory, Dir)
     return directory
 
@@ -266,7 +279,7 @@ class WatchersCostTests(SynchronousTestCase):
             watchers.add(Watcher(f"/other/{number}", False, 0, nothing, nothing))
         inside = Watcher("/d/000001", False, 0, nothing, nothing)
         watchers.add(inside)
-        before = CountingTree(build(full("/d", 5), 2, 2))
+        before = CountingTree(build(map(to_entry, full("/d", 5)), 2, 2))
         event = Event("delete", 3, 0, None, Dir("/d", HashTrieMap(), 2, 2))
         self.assertEqual(watchers.concerned(event, before), [inside])
         self.assertEqual(before.finds, 1)
@@ -348,7 +361,7 @@ class CollectorTests(SynchronousTestCase):
         tree = EMPTY
         for number in range(1000):
             tree, _ = evaluate(tree, Set(f"/d/{number}", "v", False, 9 * SECOND, False, 0))
-        again = build(full("/d", 1000), 2, 2)
+        again = build(map(to_entry, full("/d", 1000)), 2, 2)
         gc.collect()
         self.assertLess(len(gc.get_objects()) - before, 100)
         self.assertEqual((len(tree.get("/d").children), len(again.get("/d").children)), (1000, 1000))  # type: ignore[union-attr]

@@ -28,6 +28,7 @@ from txetcd.tree import (
     build,
     listing_json,
     node_json,
+    to_entry,
 )
 
 DEEP = 1000
@@ -149,7 +150,7 @@ class BuildTests(SynchronousTestCase):
             File("/a/k", "v", 4, 4),
             File("/d/e/k", "v", 5, 5),
         ]
-        tree = build(iter(nodes), 5, 9)
+        tree = build(map(to_entry, nodes), 5, 9)
         self.assertEqual((tree.index, tree.raft_index), (5, 9))
         self.assertEqual(listed(tree.root), ["/a", "/a/k", "/d", "/d/e", "/d/e/k", "/d/k", "/f"])
         for node in nodes:
@@ -161,18 +162,19 @@ class BuildTests(SynchronousTestCase):
 
     def test_orphans(self) -> None:
         child = File("/d/k", "v", 2, 2)
-        for nodes, orphan in (
+        cases: list[tuple[list[Node], str]] = [
             ([child], "/d/k"),
             ([child, Dir("/d", HashTrieMap(), 2, 2)], "/d/k"),
             ([File("/d", "v", 2, 2), child], "/d/k"),
             ([Dir("/", HashTrieMap(), 0, 0)], "/"),
-        ):
-            error = self.assertRaises(ValueError, build, iter(nodes), 2, 1)
+        ]
+        for nodes, orphan in cases:
+            error = self.assertRaises(ValueError, build, map(to_entry, nodes), 2, 1)
             self.assertEqual(str(error), f"{orphan!r} is not in a directory")
 
     def test_deep(self) -> None:
         nodes = [Dir("/a" * depth, HashTrieMap(), 2, 2) for depth in range(1, DEEP)]
-        tree = build(iter(nodes), 2, 1)
+        tree = build(map(to_entry, nodes), 2, 1)
         self.assertEqual(bare(tree.get(nodes[-1].key)), nodes[-1])
 
 
@@ -268,7 +270,7 @@ class ListingTests(SynchronousTestCase):
         root = plant("/d/").root
         text = "v" * 100
         children: list[Node] = [File(f"/d/{number:05d}", text, 3, 4) for number in range(NAMES - 1)]
-        root = build(iter([Dir("/d", HashTrieMap(), 2, 2), *children]), 9, 9).root
+        root = build(map(to_entry, [Dir("/d", HashTrieMap(), 2, 2), *children]), 9, 9).root
         pieces = list(listing_json(root, 0, True))
         longest = max(len(node_json(child, 0)) + 1 for child in children)
         self.assertGreater(len(pieces), 3)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from txetcd.events import Event
-from txetcd.tree import Dir, File, Tree
+from txetcd.tree import File
 
 
 class Census:
@@ -17,16 +17,6 @@ class Census:
 
     def __init__(self) -> None:
         self.files = 0
-
-    def load(self, tree: Tree) -> None:
-        """Count those of a tree, in place of what was counted before."""
-        self.files = 0
-        directories: list[Dir] = [tree.root]
-        while directories:
-            directory = directories.pop()
-            below = directory.directories()
-            self.files += len(directory.children) - len(below)
-            directories += below
 
     def add(self, event: Event) -> None:
         """Note what an event means for the count."""

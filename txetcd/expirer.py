@@ -9,7 +9,7 @@ was written, and told.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from twisted.internet.defer import Deferred, succeed
 from twisted.internet.interfaces import IDelayedCall, IReactorTime
@@ -67,9 +67,9 @@ class Expirer:
         self._started = False
         self._stopped = False
 
-    def load(self, tree: Tree) -> None:
-        """Take in all keys of a tree that have a ttl, in place of what was known before."""
-        self._expirations.load(tree)
+    def load(self, expiring: Iterable[tuple[int, str]]) -> None:
+        """See `Expirations.load`."""
+        self._expirations.load(expiring)
 
     def add(self, event: Event, tree: Tree) -> None:
         """Note what an event means for its key; call `schedule` when there are no more."""

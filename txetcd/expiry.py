@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Iterable
 
 from txetcd.events import Event
-from txetcd.tree import Dir, Node, Tree
+from txetcd.tree import Tree
 
 # How many entries that say nothing true any more are put right in one go.
 STEPS = 100
@@ -36,16 +36,12 @@ class Expirations:
         """How many entries there are, void ones too."""
         return len(self._entries) + len(self._swept)
 
-    def load(self, tree: Tree) -> None:
-        """Take in all keys of a tree that have a ttl, in place of what there was before."""
-        self._entries, self._swept, self._seen, self._sweeping = [], [], set(), False
-        nodes: list[Node] = [tree.root]
-        while nodes:
-            node = nodes.pop()
-            if node.expiration is not None:
-                self._entries.append((node.expiration, node.key))
-            if isinstance(node, Dir):
-                nodes.extend(node.nodes())
+    def load(self, expiring: Iterable[tuple[int, str]]) -> None:
+        """Take in all keys that have a ttl, in place of what there was before.
+
+        @param expiring: when each runs out, and what it is called.
+        """
+        self._entries, self._swept, self._seen, self._sweeping = list(expiring), [], set(), False
         heapq.heapify(self._entries)
         self._sweep_at = 1024 + 2 * len(self._entries)
 

@@ -43,7 +43,7 @@ from txetcd.fanout import Fanout
 from txetcd.journal import Batch, Journal, Recovered
 from txetcd.query import clean_key
 from txetcd.stats import StoreFigures, StoreStats
-from txetcd.tree import SECOND, Dir, Node, Tree
+from txetcd.tree import SECOND, Dir, Node, Tree, survey
 from txetcd.watchers import Watcher, Watchers
 
 
@@ -157,8 +157,8 @@ class Store(Service):
         self._checkpointer.load(recovered.tree)
         for event in recovered.events:
             self._history.add(event)
-        self._expirer.load(recovered.tree)
-        self._census.load(recovered.tree)
+        self._census.files, expiring = survey(recovered.tree)
+        self._expirer.load(expiring)
         for position, batch in recovered.log:
             self._deliver(position, batch)
 

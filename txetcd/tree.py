@@ -74,10 +74,6 @@ class Dir:
         """All children, hidden ones too, in no order; they are gathered in one go."""
         return map(to_node, _entries(self.children).values())
 
-    def directories(self) -> list[Dir]:
-        """The children that are directories, in no order."""
-        return [entry for entry in _entries(self.children).values() if isinstance(entry, Dir)]
-
     def visible(self, page: Page | None = None) -> Iterator[Node | None]:
         """The children that a listing shows, in the byte order of their names; a page of them if so asked.
 
@@ -276,25 +272,25 @@ class Place:
         return copy
 
 
-def build(nodes: Iterator[Node], index: int, raft_index: int, auth: Auth = DISABLED) -> Tree:
+def build(entries: Iterator[Entry], index: int, raft_index: int, auth: Auth = DISABLED) -> Tree:
     """Make a tree of nodes without children, in any order in which parents come first.
 
     @raise ValueError: when a node's parent is not a directory that came before it.
     """
-    root = EMPTY.root
-    directories: dict[str, tuple[Dir, dict[str, Entry]]] = {"/": (root, {})}
-    for node in nodes:
-        parent, _, name = node.key.rpartition("/")
-        if not name or (parent or "/") not in directories:
-            raise ValueError(f"{node.key!r} is not in a directory")
-        directories[parent or "/"][1][name] = to_entry(node)
-        if isinstance(node, Dir):
-            directories[node.key] = (node, {})
-    # From the last to the first, so that each directory is complete before its parent takes it in.
-    for directory, children in reversed(directories.values()):
-        for name, child in children.items():
-            if isinstance(child, Dir):
-                children[name] = directories[child.key][0]
+    complete = EMPTY.root
+    # Each directory, and what is in it by name.
+    directories: dict[str, tuple[Dir, dict[str, Entry]]] = {"": (complete, {})}
+    for entry in entries:
+        key = entry[0] if isinstance(entry, tuple) else entry.key
+        parent, _, name = key.rpartition("/")
+        if not name or parent not in directories:
+            raise ValueError(f"{key!r} is not in a directory")
+        directories[parent][1][name] = entry
+        if isinstance(entry, Dir):
+            directories[key] = (entry, {})
+    # From the last to the root, so that each is complete before its parent takes it in.
+    while directories:
+        key, (directory, children) = directories.popitem()
         complete = Dir(
             directory.key,
             HashTrieMap(children),
@@ -302,8 +298,32 @@ def build(nodes: Iterator[Node], index: int, raft_index: int, auth: Auth = DISAB
             directory.modified,
             directory.expiration,
         )
-        directories[directory.key] = (complete, {})
-    return Tree(directories["/"][0], index, raft_index, auth)
+        if key:
+            parent, _, name = key.rpartition("/")
+            directories[parent][1][name] = complete
+    return Tree(complete, index, raft_index, auth)
+
+
+def survey(tree: Tree) -> tuple[int, list[tuple[int, str]]]:
+    """Look at every node once.
+
+    @return: how many files there are, and of each node that runs out when it does, and its key.
+    """
+    files = 0
+    expiring: list[tuple[int, str]] = []
+    directories: list[Dir] = [tree.root]
+    while directories:
+        directory = directories.pop()
+        if directory.expiration is not None:
+            expiring.append((directory.expiration, directory.key))
+        for entry in _entries(directory.children).values():
+            if isinstance(entry, tuple):
+                files += 1
+                if entry[4] is not None:
+                    expiring.append((entry[4], entry[0]))
+            else:
+                directories.append(entry)
+    return files, expiring
 
 
 def node_json(node: Node, time: int, *, modified: int | None = None) -> str:

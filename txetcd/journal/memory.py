@@ -17,7 +17,7 @@ from txetcd.journal import (
     Recovered,
     StartAnew,
 )
-from txetcd.tree import EMPTY, Entry, Node, build, to_entry, to_node
+from txetcd.tree import EMPTY, Entry, build, to_entry
 
 
 class MemoryJournal:
@@ -78,11 +78,11 @@ class MemoryJournal:
         while dropped:
             dropped += self._rows.pop(dropped.pop(), ())
 
-    def _parents_first(self) -> Iterator[Node]:
+    def _parents_first(self) -> Iterator[Entry]:
         directories = ["/"]
         while directories:
             children = self._rows.get(directories.pop(), {})
-            yield from map(to_node, children.values())
+            yield from children.values()
             directories += children
 
     def barrier(self) -> Deferred[None]:

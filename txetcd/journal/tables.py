@@ -20,7 +20,7 @@ from txetcd.commands import decode
 from txetcd.events import Event
 from txetcd.journal import Batch, Checkpoint, Recovered
 from txetcd.journal.values import LONG, LongValues
-from txetcd.tree import EMPTY, Dir, File, Node, build
+from txetcd.tree import EMPTY, Dir, Entry, File, Node, build
 
 # Rows inserted by one statement; SQLite before 3.32 takes no more than 999 values.
 ROWS = 100
@@ -59,8 +59,7 @@ def read(connection: sqlite3.Connection) -> tuple[Recovered, int, LongValues]:
     rows = connection.execute("SELECT id, value, sum FROM value")
     values = LongValues({number: _text(value) for number, value in _checked(rows, "value")})
     rows = connection.execute("SELECT key, value, created, modified, expiration, sum FROM node ORDER BY key")
-    nodes = (_node(values, *row) for row in _checked(rows, "node"))
-    tree = build(nodes, index, raft_index, Auth.decode(*auth))
+    tree = build(_nodes(rows, values), index, raft_index, Auth.decode(*auth))
     rows = connection.execute("SELECT store_index, event, sum FROM event ORDER BY store_index")
     events = [
         Event.decode(text, values.restoring(("event", number))) for number, text in _checked(rows, "event")
@@ -178,29 +177,34 @@ def _row(node: Node, values: LongValues) -> tuple[Any, ...]:
     return (*row, _sum(*row))
 
 
-def _node(
-    values: LongValues,
-    key: bytes,
-    value: bytes | int | None,
-    created: int,
-    modified: int,
-    expiration: str | None,
-) -> Node:
-    path = _text(key)
-    ends = None if expiration is None else int(expiration)
-    if value is None:
-        return Dir(path, HashTrieMap(), created, modified, ends)
-    text = _text(value) if isinstance(value, bytes) else values.text(value, ("node", path))
-    return File(path, text, created, modified, ends)
+def _nodes(rows: Iterator[tuple[Any, ...]], values: LongValues) -> Iterator[Entry]:
+    """The nodes of their rows.  There may be millions.
+
+    @raise ValueError: for a row that does not say what was written.
+    """
+    for key, value, created, modified, expiration, found in rows:
+        # A short value without a ttl, as most have it: its `_sum`.
+        if type(value) is bytes and expiration is None:
+            if zlib.crc32(b"=%b=%b%d%dNone" % (key, value, created, modified)) != found:
+                raise _damaged("node")
+            yield (_text(key), _text(value), created, modified, None)
+            continue
+        if _sum(key, value, created, modified, expiration) != found:
+            raise _damaged("node")
+        path = _text(key)
+        ends = None if expiration is None else int(expiration)
+        if value is None:
+            yield Dir(path, HashTrieMap(), created, modified, ends)
+        else:
+            text = _text(value) if isinstance(value, bytes) else values.text(value, ("node", path))
+            yield (path, text, created, modified, ends)
 
 
 def _sum(*values: int | str | bytes | None) -> int:
     """A checksum of a row's values, in which bytes are not the same as text."""
-    checksum = 0
-    for value in values:
-        data = b"=" + value if isinstance(value, bytes) else str(value).encode()
-        checksum = zlib.crc32(data, checksum)
-    return checksum
+    return zlib.crc32(
+        b"".join([b"=" + value if isinstance(value, bytes) else str(value).encode() for value in values])
+    )
 
 
 def _checked(rows: Iterator[tuple[Any, ...]], table: str) -> Iterator[Any]:
@@ -210,8 +214,12 @@ def _checked(rows: Iterator[tuple[Any, ...]], table: str) -> Iterator[Any]:
     """
     for *values, found in rows:
         if _sum(*values) != found:
-            raise ValueError(f"a row of table {table} does not match its checksum")
+            raise _damaged(table)
         yield values
+
+
+def _damaged(table: str) -> ValueError:
+    return ValueError(f"a row of table {table} does not match its checksum")
 
 
 def _only(rows: Iterator[tuple[Any, ...]], table: str) -> Any:

@@ -117,7 +117,7 @@ async def _read(session: Session, state: State, auth: Row, mark: Mark, revision:
         raise DamagedError(f"there are {len(entries)} batches after {state.position}, up to {mark.position}")
     try:
         users = Auth.decode(to_text(auth.value))
-        tree = build(map(layout.to_node, nodes), state.index, state.raft_index, users)
+        tree = build(map(layout.to_entry, nodes), state.index, state.raft_index, users)
     except ValueError as error:
         raise DamagedError(str(error)) from None
     recovered = Recovered(

@@ -30,7 +30,7 @@ from txetcd.commands import decode, encode
 from txetcd.events import Event
 from txetcd.journal import Batch
 from txetcd.journal.etcd.wire import Change, Put, RefusedError, Remove, Row, below
-from txetcd.tree import Dir, File, Node
+from txetcd.tree import Dir, Entry, Node
 
 FORMAT = 1
 
@@ -150,8 +150,8 @@ class Layout:
             fields["expiration"] = node.expiration
         return Put(self.node(node.key), _dump(fields))
 
-    def to_node(self, row: Row) -> Node:
-        """The node of a row.
+    def to_entry(self, row: Row) -> Entry:
+        """The node of a row, as the tree has it.
 
         @raise DamagedError: when the row is none.
         """
@@ -160,7 +160,7 @@ class Layout:
         try:
             created, modified, ends = fields["created"], fields["modified"], fields.get("expiration")
             if "value" in fields:
-                return File(key, fields["value"], created, modified, ends)
+                return (key, fields["value"], created, modified, ends)
             return Dir(key, HashTrieMap(), created, modified, ends)
         except (TypeError, KeyError, AttributeError):
             raise DamagedError(f"the row of {key!r} is damaged") from None
