@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from txetcd.commands import AnyCommand, Expire, characters
 from txetcd.events import Event
-from txetcd.tree import Dir, Node, Tree, bare
+from txetcd.tree import Dir, Entry, Node, Tree, bare, to_node
 
 
 class Changes:
@@ -50,16 +50,16 @@ class Changes:
         dropped, removed, rows = list(self._dropped), [], dict[str, Node]()
         for key in self._touched:
             # Parents come first, so that rows can be read back in that order too.
-            node: Node | None = tree.root
+            entry: Entry = tree.root
             for name in key[1:].split("/"):
-                node = node.child(name) if isinstance(node, Dir) else None
-                if node is None:
+                child = entry.children.get(name) if isinstance(entry, Dir) else None
+                if child is None:
+                    removed.append(key)
                     break
-                if node.created > since:
-                    rows[node.key] = bare(node)
-            if node is None:
-                removed.append(key)
+                entry = child
+                if isinstance(entry, Dir) and entry.created > since:
+                    rows[entry.key] = entry.bare()
             else:
-                rows[key] = bare(node)
+                rows[key] = bare(to_node(entry))
         self._reset()
         return dropped, removed, list(rows.values())

@@ -230,21 +230,22 @@ def refused(tree: Tree) -> Tree:
 
 
 def _expire(tree: Tree, command: Expire) -> tuple[Tree, list[Event]]:
-    events = []
+    events: list[Event] = []
     after = refused(tree)
+    # Files that are gone, but are still in the tree: those of one directory are taken out together.
+    gone: dict[str, None] = {}
     for key in command.keys:
-        try:
-            place = after.open(key)
-        except EtcdError:
-            # A file stands where a directory was.
-            continue
-        node = place.node
+        node = None if key in gone else after.find(key)
         if node is None or node.expiration is None or node.expiration > command.time:
             continue
-        index = after.index + 1
-        events.append(Event("expire", index, command.time, None, bare(node)))
-        after = Tree(place.remove(), index, after.raft_index, after.auth)
-    return after, events
+        events.append(Event("expire", tree.index + len(events) + 1, command.time, None, bare(node)))
+        if isinstance(node, Dir):
+            after = after.without(gone).without((key,))
+            gone = {}
+        else:
+            gone[key] = None
+    root = after.without(gone).root
+    return Tree(root, tree.index + len(events), after.raft_index, after.auth), events
 
 
 def _open(tree: Tree, key: str) -> Place:

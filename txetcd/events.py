@@ -7,6 +7,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import islice
+from json.encoder import encode_basestring_ascii
 from typing import Any
 
 from rpds import HashTrieMap
@@ -15,8 +16,6 @@ from txetcd import errors
 from txetcd.errors import EtcdError
 from txetcd.jsontext import quote
 from txetcd.tree import EMPTY, Dir, File, Node, node_json
-
-_encoder = json.JSONEncoder(separators=(",", ":"))
 
 
 @dataclass(slots=True)
@@ -77,8 +76,9 @@ class Event:
 
         @param replace: gives what is to stand in place of a value: the value, or an object for JSON.
         """
-        nodes = [_encode_node(self.node, replace), _encode_node(self.prev, replace)]
-        return _encoder.encode([self.action, self.index, self.time, *nodes, self.refresh])
+        node, prev = _encode_node(self.node, replace), _encode_node(self.prev, replace)
+        refresh = "true" if self.refresh else "false"
+        return f'["{self.action}",{self.index},{self.time},{node},{prev},{refresh}]'
 
     @classmethod
     def decode(cls, text: str, restore: Callable[[dict[str, Any]], str] | None = None) -> Event:
@@ -90,13 +90,15 @@ class Event:
         return cls(action, index, time, _decode_node(node), _decode_node(prev), refresh)
 
 
-def _encode_node(node: Node | None, replace: Callable[[str], Any] | None) -> list[Any] | None:
+def _encode_node(node: Node | None, replace: Callable[[str], Any] | None) -> str:
     if node is None:
-        return None
-    value = node.value if isinstance(node, File) else None
-    if replace is not None and value is not None:
-        value = replace(value)
-    return [node.key, value, node.created, node.modified, node.expiration]
+        return "null"
+    value = "null"
+    if isinstance(node, File):
+        kept = node.value if replace is None else replace(node.value)
+        value = encode_basestring_ascii(kept) if isinstance(kept, str) else json.dumps(kept)
+    expiration = "null" if node.expiration is None else node.expiration
+    return f"[{encode_basestring_ascii(node.key)},{value},{node.created},{node.modified},{expiration}]"
 
 
 def _decode_node(fields: list[Any] | None) -> Node | None:

@@ -59,6 +59,8 @@ class Expirer:
         self._expirations = Expirations()
         self._call: IDelayedCall | None = None
         self._asking = False
+        # The keys whose removal was asked for and has not been seen.
+        self._taken: dict[str, None] = {}
         # Whether keys were removed while this store asked for it; by itself or by another.
         self._removed = False
         # Nanoseconds.
@@ -76,6 +78,7 @@ class Expirer:
         self._expirations.add(event, tree)
         if self._asking and event.action == "expire":
             self._removed = True
+            self._taken.pop(event.key, None)
         ahead = event.time - self._now()
         if ahead > TOLERANCE:
             self._tell(ahead)
@@ -149,17 +152,18 @@ class Expirer:
             self.schedule()
             return None
         self._asking, self._removed = True, False
+        self._taken = dict.fromkeys(keys)
 
         def expired(outcome: Outcome) -> bool:
             self._asking = False
             self._take_turns(first=outcome is not None)
-            self._expirations.give_back(keys, self._tree())
+            self._expirations.give_back(self._taken, self._tree())
             self.schedule()
             return True
 
         def failed(_: Failure) -> bool:
             self._asking = False
-            self._expirations.give_back(keys, self._tree())
+            self._expirations.give_back(self._taken, self._tree())
             if not self._stopped:
                 self._call = self._reactor.callLater(RETRY, self._ask)
             return False

@@ -218,6 +218,24 @@ class Tree:
             parents.append(child)
         return Place(names, parents, parents[-1].child(names[-1]), self.index)
 
+    def without(self, keys: Iterable[str]) -> Tree:
+        """The tree without the nodes at some keys, which are there, and none of them in another.
+
+        Each directory is copied once.  The indices are as they were.
+        """
+        directories: dict[str, list[str]] = {}
+        for key in keys:
+            directories.setdefault(parent_key(key), []).append(key)
+        after = self
+        for together in directories.values():
+            after = Tree(after.open(together[0]).without(together), self.index, self.raft_index, self.auth)
+        return after
+
+
+def parent_key(key: str) -> str:
+    """The key of the directory that a key is in; "" for the root."""
+    return key[: key.rindex("/")]
+
 
 EMPTY = Tree(Dir("/", HashTrieMap(), 0, 0), 1, 0, DISABLED)
 """The tree of a new store.  Its index is 1: to clients, 0 means "no index"."""
@@ -260,6 +278,14 @@ class Place:
         """The root of a tree without what is here now."""
         last = len(self.names) - 1
         return self._copy(last, self.parents[last].children.remove(self.names[last]))
+
+    def without(self, keys: Iterable[str]) -> Dir:
+        """The root of a tree without the nodes at keys that are in the same directory as this one."""
+        last = len(self.names) - 1
+        children = self.parents[last].children
+        for key in keys:
+            children = children.remove(key[key.rindex("/") + 1 :])
+        return self._copy(last, children)
 
     def _copy(self, depth: int, children: HashTrieMap[str, Entry]) -> Dir:
         """Copy the parents from `depth` up to the root, the lowest with new children."""

@@ -17,7 +17,7 @@ from txetcd.journal import (
     Recovered,
     StartAnew,
 )
-from txetcd.tree import EMPTY, Entry, build, to_entry
+from txetcd.tree import EMPTY, Entry, build, parent_key, to_entry
 
 
 class MemoryJournal:
@@ -61,9 +61,9 @@ class MemoryJournal:
         for key in checkpoint.dropped:
             self._drop(key)
         for key in checkpoint.removed:
-            self._rows.get(_directory(key), {}).pop(key, None)
+            self._rows.get(parent_key(key), {}).pop(key, None)
         for node in checkpoint.rows:
-            self._rows.setdefault(_directory(node.key), {})[node.key] = to_entry(node)
+            self._rows.setdefault(parent_key(node.key), {})[node.key] = to_entry(node)
         self._events.extend(checkpoint.events)
         self._events = [event for event in self._events if event.index >= checkpoint.oldest_event]
         self._index, self._raft_index = checkpoint.index, checkpoint.raft_index
@@ -79,7 +79,7 @@ class MemoryJournal:
             dropped += self._rows.pop(dropped.pop(), ())
 
     def _parents_first(self) -> Iterator[Entry]:
-        directories = ["/"]
+        directories = [""]
         while directories:
             children = self._rows.get(directories.pop(), {})
             yield from children.values()
@@ -93,8 +93,3 @@ class MemoryJournal:
         """See `Journal.close`."""
         self._deliver = None
         return succeed(None)
-
-
-def _directory(key: str) -> str:
-    """The directory that a key is in."""
-    return key[: key.rindex("/")] or "/"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import secrets
 import sqlite3
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any
 
@@ -22,7 +22,7 @@ from txetcd.journal import Batch, Checkpoint, Recovered
 from txetcd.journal.values import LONG, LongValues
 from txetcd.tree import EMPTY, Dir, Entry, File, Node, build
 
-# Rows inserted by one statement; SQLite before 3.32 takes no more than 999 values.
+# Rows inserted or deleted by one statement; SQLite before 3.32 takes no more than 999 values.
 ROWS = 100
 
 # For files of the first version, which have all but this.
@@ -97,7 +97,7 @@ def write_checkpoint(connection: sqlite3.Connection, checkpoint: Checkpoint, val
     if values:
         _release(connection, checkpoint, values)
     execute_many("DELETE FROM node WHERE key > ? AND key < ?", map(_below, checkpoint.dropped))
-    execute_many("DELETE FROM node WHERE key = ?", ((_bytes(key),) for key in checkpoint.removed))
+    _delete(connection, "node", "key", [_bytes(key) for key in checkpoint.removed])
     rows = (_row(node, values) for node in checkpoint.rows)
     _insert(connection, "INSERT OR REPLACE INTO node", rows)
     events = (
@@ -131,9 +131,7 @@ def _release(connection: sqlite3.Connection, checkpoint: Checkpoint, values: Lon
 
 def write_values(connection: sqlite3.Connection, values: LongValues, unused: list[int]) -> None:
     """Write the values that are new, and delete those of which the numbers are given."""
-    for at in range(0, len(unused), ROWS):
-        some = unused[at : at + ROWS]
-        connection.execute(f"DELETE FROM value WHERE id IN ({','.join('?' * len(some))})", some)
+    _delete(connection, "value", "id", unused)
     rows = ((number, _bytes(text)) for number, text in values.added())
     _insert(connection, "INSERT INTO value", ((*row, _sum(*row)) for row in rows))
 
@@ -141,6 +139,13 @@ def write_values(connection: sqlite3.Connection, values: LongValues, unused: lis
 def _below(key: str) -> tuple[bytes, bytes]:
     """Between what is all that lies below a directory: "0" is what comes after "/"."""
     return _bytes(key + "/"), _bytes(key + "0")
+
+
+def _delete(connection: sqlite3.Connection, table: str, column: str, keys: Sequence[int | bytes]) -> None:
+    """Delete many rows, many at a time: see `_insert`."""
+    for at in range(0, len(keys), ROWS):
+        some = keys[at : at + ROWS]
+        connection.execute(f"DELETE FROM {table} WHERE {column} IN ({','.join('?' * len(some))})", some)
 
 
 def _insert(connection: sqlite3.Connection, statement: str, rows: Iterator[tuple[Any, ...]]) -> None:
