@@ -17,6 +17,8 @@ from txetcd.errors import EtcdError
 from txetcd.jsontext import quote
 from txetcd.tree import EMPTY, Dir, File, Node, node_json
 
+_compact = json.JSONEncoder(separators=(",", ":"))
+
 
 @dataclass(slots=True)
 class Event:
@@ -96,7 +98,7 @@ def _encode_node(node: Node | None, replace: Callable[[str], Any] | None) -> str
     value = "null"
     if isinstance(node, File):
         kept = node.value if replace is None else replace(node.value)
-        value = encode_basestring_ascii(kept) if isinstance(kept, str) else json.dumps(kept)
+        value = encode_basestring_ascii(kept) if isinstance(kept, str) else _compact.encode(kept)
     expiration = "null" if node.expiration is None else node.expiration
     return f"[{encode_basestring_ascii(node.key)},{value},{node.created},{node.modified},{expiration}]"
 
