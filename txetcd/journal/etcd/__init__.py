@@ -25,7 +25,7 @@ from txetcd.engine import Engine, parse_engine
 from txetcd.journal import Batch, Checkpoint, Deliver, JournalError, Recovered, StartAnew
 from txetcd.journal.etcd.appending import Appender
 from txetcd.journal.etcd.barrier import Barrier
-from txetcd.journal.etcd.checkpointing import Checkpointer
+from txetcd.journal.etcd.checkpointing import CheckpointWriter
 from txetcd.journal.etcd.client import Client, HTTPClient
 from txetcd.journal.etcd.credentials import Credentials
 from txetcd.journal.etcd.following import Follower
@@ -104,7 +104,7 @@ class EtcdJournal:
         self._parts: _Parts | None = None
         self._loading: Task[Recovered] | None = None
         self._own: dict[tuple[str, int], Deferred[None]] = {}
-        self._checkpointer = Checkpointer(self._session)
+        self._checkpointer = CheckpointWriter(self._session)
         self._checkpointing: Task[None] | None = None
         self._unwilling = ""
         self._unwilling_until = 0.0

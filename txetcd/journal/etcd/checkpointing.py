@@ -23,7 +23,7 @@ RETRY = 60.0
 KEEP = 300.0
 
 
-class Checkpointer:
+class CheckpointWriter:
     """Writes checkpoints for one gateway; the others do, too."""
 
     log = Logger()
