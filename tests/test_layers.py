@@ -24,7 +24,7 @@ LAYERS = """
     fanout turns
     journal
     journal.values journal.writer
-    journal.tables
+    journal.tables journal.wal
     journal.*
     engine member
     journal.etcd.task journal.etcd.wire

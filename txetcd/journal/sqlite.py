@@ -31,6 +31,7 @@ from txetcd.journal import (
     tables,
 )
 from txetcd.journal.values import LONG, LongValues
+from txetcd.journal.wal import LogMover
 from txetcd.journal.writer import Writer
 
 _T = TypeVar("_T")
@@ -59,7 +60,7 @@ class SQLiteJournal:
 
     batch_characters = BATCH_CHARACTERS
     # A checkpoint rides along with a batch, and whoever waits for that waits for all its rows.
-    checkpoint_commands = 250
+    checkpoint_commands = 125
     trouble = ""
 
     def __init__(self, reactor: IReactorFromThreads, directory: Path, *, fresh: bool = False) -> None:
@@ -69,6 +70,7 @@ class SQLiteJournal:
         self._lock: int | None = None
         self._connection: sqlite3.Connection | None = None
         self._writer: Writer | None = None
+        self._mover: LogMover | None = None
         self._deliver: Deliver = _nobody
         self._position = 0
         # While a batch is written the writer thread alone uses it, otherwise the reactor alone.
@@ -105,6 +107,7 @@ class SQLiteJournal:
             remedy = "restore a backup of it, or start anew with --force"
             return fail(JournalError(f"{self.path} is damaged: {error}; {remedy}"))
         self._writer = Writer(self._reactor, "txetcd journal")
+        self._mover = LogMover(self.path, Writer(self._reactor, "txetcd journal log"), self._writer)
         return succeed(recovered)
 
     def _take_lock(self) -> None:
@@ -135,6 +138,8 @@ class SQLiteJournal:
         # Only now: this changes the file.
         connection.execute("PRAGMA journal_mode = WAL").close()
         connection.execute("PRAGMA synchronous = FULL")
+        # See `txetcd.journal.wal`.
+        connection.execute("PRAGMA wal_autocheckpoint = 0").close()
         # Some builds of SQLite overwrite with zeros what is deleted: each long value would be written twice.
         connection.execute("PRAGMA secure_delete = OFF").close()
         connection.execute(f"PRAGMA journal_size_limit = {WAL_SIZE}").close()
@@ -169,6 +174,8 @@ class SQLiteJournal:
             if checkpoint is not None:
                 self._checkpoint = None
                 checkpoint[1].callback(None)
+                if self._mover is not None:
+                    self._mover.checkpointed()
             self._deliver(position, batch)
 
         return committed.addCallback(deliver)
@@ -220,6 +227,9 @@ class SQLiteJournal:
         """See `Journal.close`."""
         if self._writer is None:
             return succeed(None)
+        if self._mover is not None:
+            self._mover.stop()
+            self._mover = None
         return self._in_writer(self._let_go).addBoth(self._closed, self._writer)
 
     def _closed(self, result: _T, writer: Writer) -> _T:
