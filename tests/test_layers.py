@@ -21,6 +21,7 @@ LAYERS = """
     commands
     query
     census changes dismantler expiry stats watchers
+    origin
     fanout turns
     journal
     journal.values journal.writer

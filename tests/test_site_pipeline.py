@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+from twisted.internet.address import IPv4Address
 from twisted.internet.error import ConnectionDone
 from twisted.python.failure import Failure
 
+from tests.http_harness import Conversation
 from tests.site_harness import GET, Echo, SiteTestCase, answer
 from tests.turn_clock import TurnClock
+from txetcd import turns
 from txetcd.site import Site
 from txetcd.site.channel import AT_ONCE, READ_AHEAD
-from txetcd.turns import BUDGET, TOGETHER
+from txetcd.turns import BUDGET, LONG, TOGETHER
 
 
 class PipelineTests(SiteTestCase):
@@ -132,6 +135,27 @@ class TurnsTests(SiteTestCase):
         self.assertGreater(min(counts), 1)
         self.assertLess(max(counts), 500)
         self.assertLessEqual(max(counts) - min(counts), 2 * AT_ONCE)
+
+    def test_many_who_are_there_already(self) -> None:
+        """A long turn ends, and who comes from elsewhere is answered in the next."""
+        self.patch(turns, "FEW", 1)
+        talks = [self.connect() for _ in range(200)]
+        for talk in talks:
+            talk.send(GET)
+        other = Conversation(self.site, self.clock, IPv4Address("TCP", "192.0.2.9", 1))
+        other.send(GET)
+        self.turns(300)
+        before = len(self.resource.requests)
+        for talk in talks:
+            talk.receive()
+            talk.send(GET)
+        self.assertLess(len(self.resource.requests), before + 1 + LONG / (BUDGET / 5) + 5)
+        other.receive()
+        self.assertEqual(other.send(GET), b"")
+        self.turns(1)
+        self.assertEqual(other.receive(), answer(b"GET / "))
+        self.turns(300)
+        self.assertEqual(len(self.resource.requests), before + 201)
 
     def test_many_who_are_new(self) -> None:
         """They take turns, and who was there before does not wait for them."""

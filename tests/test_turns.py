@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from twisted.internet.address import IPv4Address
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.turn_clock import TurnClock
@@ -19,13 +20,16 @@ class Walker:
 
     aborted = False
 
-    def __init__(self, case: TurnsTests, name: str, then: Callable[[], None] = lambda: None) -> None:
+    def __init__(
+        self, case: TurnsTests, name: str, then: Callable[[], None] = lambda: None, host: str = "192.0.2.1"
+    ) -> None:
         self._case = case
         self._name = name
         self._then = then
+        self._host = host
 
-    def getPeer(self) -> None:
-        """It has no address."""
+    def getPeer(self) -> IPv4Address:
+        return IPv4Address("TCP", self._host, 1)
 
     def abortConnection(self) -> None:
         self.aborted = True
@@ -43,8 +47,8 @@ class TurnsTests(SynchronousTestCase):
         self.took: list[str] = []
         self.long = LONG
 
-    def ask(self, *names: str) -> list[Walker]:
-        walkers = [Walker(self, name) for name in names]
+    def ask(self, *names: str, host: str = "192.0.2.1") -> list[Walker]:
+        walkers = [Walker(self, name, host=host) for name in names]
         for walker in walkers:
             self.turns.ask(walker)
         return walkers
@@ -74,6 +78,36 @@ class TurnsTests(SynchronousTestCase):
         self.turn()
         self.ask("f")
         self.assertEqual(self.turn(), "ef")
+
+    def test_addresses_take_turns(self) -> None:
+        """Whoever is many waits for itself."""
+        self.ask(*"aaaaaaaa")
+        self.ask("b", "b", host="192.0.2.2")
+        _, leaving = self.ask("c", "x", host="192.0.2.3")
+        self.turns.leave(leaving)
+        self.assertEqual([self.turn() for _ in range(6)], ["ab", "ca", "ba", "aa", "a", ""])
+        self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_the_last_of_an_address_leaves(self) -> None:
+        self.ask(*"aaa")
+        (leaving,) = self.ask("x", host="192.0.2.2")
+        self.turns.leave(leaving)
+        self.turns.leave(leaving)
+        self.assertEqual([self.turn() for _ in range(2)], ["a", ""])
+
+    def test_small_steps(self) -> None:
+        """Many of them can be taken at once, until they have taken long; in the next turn they can again."""
+        for _ in range(2):
+            for _ in range(turns.FEW - 1):
+                self.assertTrue(self.turns.at_once())
+            self.assertEqual(self.clock.getDelayedCalls(), [])
+            self.assertTrue(self.turns.at_once())
+            self.clock.rightNow += 0.9 * turns.LONG
+            self.assertTrue(self.turns.at_once())
+            self.clock.rightNow += 0.2 * turns.LONG
+            self.assertFalse(self.turns.at_once())
+            self.assertFalse(self.turns.at_once())
+            self.turn()
 
     def test_at_least_one_step(self) -> None:
         self.long = 10 * turns.BUDGET

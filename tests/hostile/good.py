@@ -21,6 +21,8 @@ from tests.hostile.target import Target
 from tests.hostile.vitals import processor
 
 PAUSE = 0.01
+# Attackers have other addresses.
+HERE = ("127.0.0.2", 0)
 # Every so many requests one has a connection of its own.
 NEW = 5
 
@@ -70,8 +72,10 @@ class GoodClient:
 
 def _connection(target: Target) -> http.client.HTTPConnection:
     if target.secure:
-        return http.client.HTTPSConnection("127.0.0.1", target.port, timeout=10, context=target.context())
-    return http.client.HTTPConnection("127.0.0.1", target.port, timeout=10)
+        return http.client.HTTPSConnection(
+            "127.0.0.1", target.port, timeout=10, source_address=HERE, context=target.context()
+        )
+    return http.client.HTTPConnection("127.0.0.1", target.port, timeout=10, source_address=HERE)
 
 
 def _ask(connection: http.client.HTTPConnection, number: int) -> float:

@@ -172,11 +172,12 @@ class Channel(Sender):
             self._buffer += data
         else:
             self._buffer = data
-        if self._new:
-            # Who is connected already is not to wait for all who come at once.
+        if self._new or not self.site.turns.at_once():
+            # Nobody is to wait for all who come at once.
             self._new = False
             self._waits = True
             self.site.turns.ask(self)
+            self._settle()
         else:
             self._advance()
 
