@@ -233,13 +233,14 @@ class StartTests(EndToEndCase):
         self.assertFalse((self.directory / "other").exists())
 
     def test_force_removes_only_what_is_ours(self) -> None:
-        server = self.start()
+        server = self.start("-f")
+        self.assertNotIn("have been removed", server.output)
         first = server.request("PUT", "/v2/keys/a", value="1")
         server.stop()
         foreign = self.data_dir / "notes"
         foreign.write_text("mine")
         server = self.start("-f")
-        self.assertIn(f"--force: the data in {self.data_dir} have been removed", server.output)
+        self.assertIn(f"The data in {self.data_dir} have been removed", server.output)
         gone = server.request("GET", "/v2/keys/a")
         self.assertEqual((gone.status, gone.index), (404, 1))
         self.assertNotEqual(gone.headers["X-Etcd-Cluster-Id"], first.headers["X-Etcd-Cluster-Id"])

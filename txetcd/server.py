@@ -218,10 +218,6 @@ class Server(Service):
 
     def _say_what_is_served(self) -> None:
         settings, figures = self._settings, self.store.figures()
-        if settings.force:
-            self.log.warn(
-                "--force: the data in {directory} have been removed", directory=str(settings.data_dir)
-            )
         self.log.info(
             "txetcd {version} {name}: {keys} keys at index {index}, kept by {engine} in {place}; "
             "clients are told {urls}",

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 
 from twisted.internet.defer import Deferred, fail, succeed
 from twisted.internet.interfaces import IReactorFromThreads
+from twisted.logger import Logger
 
 from txetcd.commands import characters, encode
 from txetcd.journal import (
@@ -58,6 +59,7 @@ class SQLiteJournal:
     @param fresh: remove what an earlier run has left there, once, when the journal is first opened.
     """
 
+    log = Logger()
     batch_characters = BATCH_CHARACTERS
     # A checkpoint rides along with a batch, and whoever waits for that waits for all its rows.
     checkpoint_commands = 125
@@ -119,8 +121,11 @@ class SQLiteJournal:
             raise JournalError(f"{self._directory} is in use by another running txetcd") from None
 
     def _remove_files(self) -> None:
-        for name in _FILES:
-            (self._directory / name).unlink(missing_ok=True)
+        found = [path for path in (self._directory / name for name in _FILES) if path.exists()]
+        for path in found:
+            path.unlink()
+        if found:
+            self.log.warn("The data in {directory} have been removed", directory=str(self._directory))
 
     def _open(self) -> Recovered:
         # SQLite gives the files beside it the mode of the first.
