@@ -225,16 +225,13 @@ class Tree:
         """
         directories: dict[str, list[str]] = {}
         for key in keys:
-            directories.setdefault(parent_key(key), []).append(key)
+            parent, _, name = key.rpartition("/")
+            directories.setdefault(parent, []).append(name)
         after = self
-        for together in directories.values():
-            after = Tree(after.open(together[0]).without(together), self.index, self.raft_index, self.auth)
+        for parent, names in directories.items():
+            root = after.open(f"{parent}/{names[0]}").without(names)
+            after = Tree(root, self.index, self.raft_index, self.auth)
         return after
-
-
-def parent_key(key: str) -> str:
-    """The key of the directory that a key is in; "" for the root."""
-    return key[: key.rindex("/")]
 
 
 EMPTY = Tree(Dir("/", HashTrieMap(), 0, 0), 1, 0, DISABLED)
@@ -276,15 +273,14 @@ class Place:
 
     def remove(self) -> Dir:
         """The root of a tree without what is here now."""
-        last = len(self.names) - 1
-        return self._copy(last, self.parents[last].children.remove(self.names[last]))
+        return self.without(self.names[-1:])
 
-    def without(self, keys: Iterable[str]) -> Dir:
-        """The root of a tree without the nodes at keys that are in the same directory as this one."""
+    def without(self, names: Iterable[str]) -> Dir:
+        """The root of a tree without the nodes of these names, which are in the directory of this place."""
         last = len(self.names) - 1
         children = self.parents[last].children
-        for key in keys:
-            children = children.remove(key[key.rindex("/") + 1 :])
+        for name in names:
+            children = children.remove(name)
         return self._copy(last, children)
 
     def _copy(self, depth: int, children: HashTrieMap[str, Entry]) -> Dir:

@@ -17,7 +17,7 @@ from txetcd.journal import (
     Recovered,
     StartAnew,
 )
-from txetcd.tree import EMPTY, Entry, build, parent_key, to_entry
+from txetcd.tree import EMPTY, Entry, build, to_entry
 
 
 class MemoryJournal:
@@ -61,9 +61,9 @@ class MemoryJournal:
         for key in checkpoint.dropped:
             self._drop(key)
         for key in checkpoint.removed:
-            self._rows.get(parent_key(key), {}).pop(key, None)
+            self._rows.get(_directory(key), {}).pop(key, None)
         for node in checkpoint.rows:
-            self._rows.setdefault(parent_key(node.key), {})[node.key] = to_entry(node)
+            self._rows.setdefault(_directory(node.key), {})[node.key] = to_entry(node)
         self._events.extend(checkpoint.events)
         self._events = [event for event in self._events if event.index >= checkpoint.oldest_event]
         self._index, self._raft_index = checkpoint.index, checkpoint.raft_index
@@ -93,3 +93,8 @@ class MemoryJournal:
         """See `Journal.close`."""
         self._deliver = None
         return succeed(None)
+
+
+def _directory(key: str) -> str:
+    """The key of the directory that a key is in; "" for the root."""
+    return key[: key.rindex("/")]
