@@ -47,7 +47,7 @@ LAYERS = """
     resources
     resources.endpoint resources.gzipped resources.listings resources.longvalues
     resources.metrics
-    resources.late
+    resources.late resources.rereading
     resources.guard
     resources.auth resources.keys resources.members
     resources.status
@@ -56,6 +56,7 @@ LAYERS = """
     resources.api
     site.crowd site.http1 site.multipart site.sending
     site.request
+    site.cache
     site.channel
     site
     ca

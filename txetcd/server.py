@@ -43,7 +43,7 @@ from txetcd.resources.metrics import Metrics
 from txetcd.resources.status import Health
 from txetcd.settings import Address, Settings
 from txetcd.settings.values import within_https
-from txetcd.site import Limits, Observer, Refusal, Site, plain_refusal
+from txetcd.site import Cache, Limits, Observer, Refusal, Site, plain_refusal
 from txetcd.store import Store
 from txetcd.tls.endpoints import SecureEndpoint, server_endpoint, tcp_endpoint_description
 from txetcd.tls.keeper import Keeper
@@ -119,7 +119,7 @@ class Server(Service):
         observers: list[Observer] = [requests]
         if self._logs.access is not None:
             observers.append(self._logs.access)
-        self._site = Site(api, reactor, limits, refuse, observers)
+        self._site = Site(api, reactor, limits, refuse, observers, Cache())
         figures = Metrics(exposition(self._sources(requests)))
         api.putChild(b"metrics", figures)
         probed = Directory()

@@ -20,7 +20,7 @@ from tests.http_harness import Conversation, Response, conversation, parse_respo
 from txetcd.journal import Journal
 from txetcd.resources.api import API
 from txetcd.server import refuse
-from txetcd.site import Site
+from txetcd.site import Cache, Site
 from txetcd.store import Store
 
 SECOND = 1_000_000_000
@@ -65,7 +65,7 @@ class Txetcd:
         self.store = Store(journal, self._clock, now=lambda: round(self._clock.seconds() * SECOND))
         self.store.startService()
         api = API(self.store, name="default", client_urls=("http://127.0.0.1:4001",))
-        self._site = Site(api, self._clock, refusal=refuse)
+        self._site = Site(api, self._clock, refusal=refuse, cache=Cache())
         self._talk: Conversation | None = None
 
     def ask(self, ask: Ask) -> Response | None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain
+from typing import Any
 
 from twisted.internet.defer import CancelledError, Deferred, TimeoutError
 from twisted.python.failure import Failure
@@ -33,9 +34,10 @@ from txetcd.query import (
 from txetcd.resources.endpoint import JSON, SAFE, not_allowed, set_headers
 from txetcd.resources.guard import INSUFFICIENT, Guard
 from txetcd.resources.gzipped import accepts_gzip, gzip
-from txetcd.resources.late import Late, Listing, Streaming, json_line, server_sent_event
-from txetcd.resources.listings import Listings
+from txetcd.resources.late import COPIED, Late, Listing, Streaming, json_line, server_sent_event
+from txetcd.resources.listings import EXPIRATION, Listings
 from txetcd.resources.longvalues import LONG, LongValues, is_long
+from txetcd.resources.rereading import Rereading
 from txetcd.store import Store
 from txetcd.tree import Dir, File, Node, Tree, listing_json, node_json
 
@@ -139,18 +141,35 @@ class KeysResource(Resource):
         self._set_headers(request, tree.index, tree)
         if isinstance(node, File) and not query.keys_only:
             if len(node.value) > LONG:
-                Late(request).answer_in_pieces(self._long_values.node(node, self._store.time()))
-                return NOT_DONE_YET
-            return f'{{"action":"get","node":{node_json(node, self._store.time())}}}\n'.encode()
+                long = self._long_values.node(node, self._store.time())
+                if sum(map(len, long)) >= COPIED:
+                    Late(request).answer_in_pieces(long)
+                    return NOT_DONE_YET
+                return self._lasting(request, query, node, b"".join(long))
+            text = f'{{"action":"get","node":{node_json(node, self._store.time())}}}\n'
+            return self._lasting(request, query, node, text.encode())
         if isinstance(node, Dir) and not query.keys_only and query.page is None:
-            return self._list(request, node, query.recursive)
+            return self._list(request, query, node)
         pieces = self._pieces(node, query)
         if isinstance(node, Dir) and accepts_gzip(request):
             pieces = self._compressed(request, pieces)
         return self._send(request, pieces)
 
-    def _list(self, request: Request, directory: Dir, recursive: bool) -> bytes | int:
+    def _lasting(self, request: Any, query: Read, node: Node, body: bytes) -> bytes:
+        """Answer with a body that may hold for the next who ask the same; if so, say until when."""
+        if (
+            # A request of `txetcd.site`, with a cache.
+            getattr(request, "may_be_kept", False)
+            and not query.quorum
+            and not self._store.tree.auth.enabled
+            and EXPIRATION not in body
+        ):
+            request.refresh = Rereading(self._store, node, body, self._headers)
+        return body
+
+    def _list(self, request: Request, query: Read, directory: Dir) -> bytes | int:
         """Answer with a whole directory: as it was sent before if nothing has changed."""
+        recursive = query.recursive
         wants_gzip = accepts_gzip(request)
         listing = self._listings.get(directory, recursive, False)
         if listing is None:
@@ -167,7 +186,7 @@ class KeysResource(Resource):
             listing = b"".join(begun)
             self._listings.keep(directory, recursive, listing)
         if not wants_gzip or len(listing) < GZIP_FROM:
-            return listing
+            return self._lasting(request, query, directory, listing)
         self._say_gzip(request)
         compressed = self._listings.get(directory, recursive, True)
         if compressed is None:
@@ -291,7 +310,11 @@ class KeysResource(Resource):
     # Telling
 
     def _set_headers(self, request: Request, index: int, tree: Tree | None) -> None:
-        """Set what clients read beside the body; a refusal has no tree."""
+        """Set what clients read beside the body."""
+        set_headers(request, self._headers(index, tree))
+
+    def _headers(self, index: int, tree: Tree | None) -> dict[bytes, bytes]:
+        """What clients read beside the body; a refusal has no tree."""
         headers = {
             b"Content-Type": JSON,
             b"X-Etcd-Cluster-Id": b"%x" % self._store.cluster_id,
@@ -300,7 +323,7 @@ class KeysResource(Resource):
         if tree is not None:
             headers[b"X-Raft-Index"] = b"%d" % tree.raft_index
             headers[b"X-Raft-Term"] = RAFT_TERM
-        set_headers(request, headers)
+        return headers
 
     def _refusal(self, request: Request, error: EtcdError) -> bytes:
         if request.method not in SAFE:

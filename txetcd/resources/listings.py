@@ -20,7 +20,7 @@ SMALL = 4096
 
 # They stand in the text for a key with a ttl and for a directory, and nowhere else: in keys and values quotes
 # are escaped.
-_EXPIRATION = b',"expiration":"'
+EXPIRATION = b',"expiration":"'
 _DIRECTORY = b',"dir":true'
 
 _Key = tuple[str, bool, bool]
@@ -52,7 +52,7 @@ class Listings:
         self._drop((directory.key, recursive, True))
         self._drop((directory.key, recursive, False))
         shown_whole = recursive or listing.count(_DIRECTORY, listing.find(b"[")) == 0
-        if len(listing) >= SMALL and shown_whole and _EXPIRATION not in listing:
+        if len(listing) >= SMALL and shown_whole and EXPIRATION not in listing:
             self._put((directory.key, recursive, False), directory, listing)
 
     def keep_compressed(self, directory: Dir, recursive: bool, listing: bytes) -> None:

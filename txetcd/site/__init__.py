@@ -19,12 +19,13 @@ from twisted.web.resource import IResource, getChildForRequest
 from twisted.web.server import Session
 from zope.interface import implementer
 
+from txetcd.site.cache import Cache
 from txetcd.site.channel import Channel, Limits, Observer, Refusal
 from txetcd.site.crowd import Crowd
 from txetcd.site.request import Request
 from txetcd.turns import Turns
 
-__all__ = ["Limits", "Observer", "Refusal", "Site"]
+__all__ = ["Cache", "Limits", "Observer", "Refusal", "Site"]
 
 # Seconds between two looks at the connections, at most. Times of inactivity are exact to that.
 SWEEP = 5.0
@@ -48,6 +49,8 @@ class Site(Factory):
         (another version of HTTP). It may choose another status. The connection is closed after it,
         whatever it is.
     @param observers: are told how each request ended.
+    @param cache: keeps answers for those who ask the same; only where nothing depends on who asks. None: the
+        resource is asked each time.
     """
 
     noisy = False
@@ -63,11 +66,13 @@ class Site(Factory):
         limits: Limits = Limits(),  # noqa: B008 - it is frozen
         refusal: Callable[[int, str], Refusal] | None = None,
         observers: Sequence[Observer] = (),
+        cache: Cache | None = None,
     ) -> None:
         self.resource = resource
         self.clock = clock
         self.limits = limits
         self.observers = observers
+        self.cache = cache
         self.sessions: dict[bytes, Session] = {}
         self._refusal = plain_refusal if refusal is None else refusal
         self._channels: set[Channel] = set()

@@ -21,6 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
+from txetcd.site.cache import Cache, Cached
 from txetcd.site.http1 import (
     ChunkedBody,
     Head,
@@ -97,6 +98,7 @@ class Owner(Protocol):
     limits: Limits
     turns: Turns
     observers: Sequence[Observer]
+    cache: Cache | None
 
     def opened(self, channel: Channel) -> str | None:
         """There is a new connection; say why it may not stay, None if it may."""
@@ -150,6 +152,9 @@ class Channel(Sender):
         self._lingers = False
         self._since = 0.0
         self._observers = site.observers
+        self._cache = site.cache
+        # The bytes of the present request, if its answer may be kept.
+        self._raw = b""
         # When the present request had been read, if anybody wants to know.
         self._began = 0.0
 
@@ -229,8 +234,11 @@ class Channel(Sender):
         """The answer is complete: it is the next request's turn, or the end of the connection."""
         request, self._request = self._request, None
         self._moved()
-        if self._observers and request is not None:
-            self._tell(request, self._since)
+        if request is not None:
+            if self._observers:
+                self._tell(request, self._since)
+            if request.may_be_kept and keeps_open and self._cache is not None:
+                self._cache.keep(self._raw, request)
         self._producer = None
         if keeps_open and self.persistent:
             self._advance()
@@ -302,7 +310,14 @@ class Channel(Sender):
                     self._waits = True
                     break
                 most -= 1
-                self._request = request = self._read_request()
+                if self._cache is None or self._body is not None:
+                    self._request = request = self._read_request()
+                else:
+                    cached = self._cache.get(self._buffer, self.site.date())
+                    if cached is not None:
+                        self._answer_again(cached)
+                        continue
+                    self._request = request = self._read_to_keep(self._cache)
                 if request is None:
                     break
                 if self._observers:
@@ -322,6 +337,35 @@ class Channel(Sender):
         self._settle()
         if self._waits:
             self.site.turns.ask(self)
+
+    def _answer_again(self, cached: Cached) -> None:
+        """Answer the request that is all of the buffer, as one was answered before."""
+        self._buffer = b""
+        self._seen = 0
+        self.writeSequence(cached.pieces)
+        self._moved()
+        if self._observers:
+            self._began = self._since
+            request = cached.request
+            request.client, request.transport = self.peer, self.transport
+            self._tell(request, self._since)
+            request.transport = None
+
+    def _read_to_keep(self, cache: Cache) -> Request | None:
+        """Take the next request from the buffer, if it is complete; say whether its answer may be kept."""
+        raw = self._buffer
+        request = self._read_request()
+        if (
+            request is not None
+            and not self._buffer
+            and request.method == b"GET"
+            # No password is kept.
+            and request.getHeader(b"authorization") is None
+            and cache.is_again(raw)
+        ):
+            self._raw = raw
+            request.may_be_kept = True
+        return request
 
     def _read_request(self) -> Request | None:
         """Take the next request from the buffer, if it is complete."""

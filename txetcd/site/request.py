@@ -8,7 +8,7 @@ harmless however late it comes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import cached_property, lru_cache
 from io import BytesIO
 from typing import Any, AnyStr, Protocol
@@ -78,6 +78,10 @@ class Request(server.Request):
     postpath: list[bytes]
     # Where the site is mounted: part of the name of session cookies.
     sitepath: list[bytes]
+    # Whether the site would keep the answer for those who ask the same; then the resource may say how it is
+    # to be given again (`txetcd.site.cache.Refresh`).
+    may_be_kept = False
+    refresh: Callable[[], tuple[Mapping[bytes, bytes], bytes] | None] | None = None
     _failure: Failure | None = None
     _bodiless = False
     _keeps_open = False
@@ -381,12 +385,24 @@ class Request(server.Request):
             fields[b"Connection"] = b"keep-alive"
         self._keeps_open = keeps_open
         self.startedWriting = 1
+        return self.make_head(fields)
+
+    def make_head(self, fields: Mapping[bytes, bytes]) -> bytes:
+        """The status line and the headers, with the present time."""
         return b"HTTP/1.1 %d %b\r\n%bDate: %b\r\n\r\n" % (
-            code,
+            self.code,
             _one_line(self.code_message),
             b"".join([b"%b: %b\r\n" % field for field in fields.items()]),
             self.site.date(),
         )
+
+    def plain_headers(self) -> Mapping[bytes, bytes] | None:
+        """The headers of the answer that was sent, all but the Date; None if they, or the body, are not just
+        what a resource has set and returned.
+        """
+        if self._encoder is not None or "responseHeaders" in self.__dict__ or "cookies" in self.__dict__:
+            return None
+        return self._headers
 
     def _collect_headers(self) -> dict[bytes, bytes]:
         """Give the answer's headers by name; several of one name are one value, sent as several lines."""
