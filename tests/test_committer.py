@@ -13,7 +13,7 @@ from tests.journal_contract import put
 from tests.store_harness import HeldJournal
 from txetcd import errors
 from txetcd.commands import Command, Delete, Set
-from txetcd.committer import BATCH_COMMANDS, QUIET, Committer, Outcome
+from txetcd.committer import BATCH_COMMANDS, GATHERING, QUIET, Committer, Outcome
 from txetcd.errors import EtcdError
 from txetcd.journal import BATCH_CHARACTERS, Batch, Journal
 from txetcd.journal.memory import MemoryJournal
@@ -21,6 +21,20 @@ from txetcd.journal.memory import MemoryJournal
 
 def refusal(reason: str) -> EtcdError:
     return EtcdError(errors.RAFT_INTERNAL, reason, 7)
+
+
+class TurningClock(Clock):
+    """A clock whose turns are a reactor's: what is put off in one comes in the next."""
+
+    def turn(self) -> None:
+        for call in list(self.calls):
+            if call.getTime() <= self.seconds():
+                self.calls.remove(call)
+                call.called = 1
+                call.func(*call.args, **call.kw)
+
+    def advance(self, amount: float) -> None:
+        self.rightNow += amount
 
 
 class CommitterTestCase(SynchronousTestCase):
@@ -62,6 +76,44 @@ class BatchTests(CommitterTestCase):
         self.turn()
         self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/b /a /b"])
         self.assertEqual(self.clock.getDelayedCalls(), [])
+
+    def test_gathers_while_turns_bring_more(self) -> None:
+        """A batch waits for the turn that brings nothing, or until it has waited long enough."""
+        clock = self.clock = TurningClock()
+        self.use(HeldJournal())
+        self.add("/a")
+        clock.turn()
+        self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/a"])
+        self.add("/b")
+        self.journal.commit()
+        for key in ("/c", "/d"):
+            self.add(key)
+            clock.turn()
+            self.assertEqual(self.journal.held, [])
+        clock.turn()
+        self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/b /c /d"])
+
+    def test_gathers_for_a_short_time(self) -> None:
+        clock = self.clock = TurningClock()
+        self.use(HeldJournal())
+        turns = 0
+        while not self.journal.held:
+            self.add("/a", "/b")
+            clock.turn()
+            turns += 1
+            clock.advance(GATHERING / 4)
+        self.assertEqual(turns, 5)
+
+    def test_gathers_no_more_than_a_batch(self) -> None:
+        clock = self.clock = TurningClock()
+        self.use(HeldJournal())
+        self.add("/a")
+        self.add(*["/b"] * (BATCH_COMMANDS - 2))
+        clock.turn()
+        self.assertEqual(self.journal.held, [])
+        self.add("/c")
+        clock.turn()
+        self.assertEqual([len(batch.commands) for batch in self.journal.held], [BATCH_COMMANDS])
 
     def test_one_in_flight(self) -> None:
         """What comes meanwhile waits, and goes out together."""

@@ -19,6 +19,8 @@ from txetcd.stats import CommitStats
 
 # A batch is bounded so that neither its commit nor its evaluation takes long.
 BATCH_COMMANDS = 512
+# Seconds after which a batch waits for no more writes, though each turn of the reactor brings some.
+GATHERING = 0.001
 # Seconds in which failures are told of once.
 QUIET = 10.0
 
@@ -58,6 +60,9 @@ class Committer:
         self._number = 0
         self._pending: list[tuple[AnyCommand, Answer]] = []
         self._flush_call: IDelayedCall | None = None
+        # How many the batch that is gathered had at the last look, and when it was begun.
+        self._gathered = 0
+        self._begun = 0.0
         self._in_flight: Deferred[None] | None = None
         self._waiting: dict[int, list[Answer]] = {}
         self._began = 0.0
@@ -86,7 +91,7 @@ class Committer:
         self._pending.append((command, answer))
         if self._in_flight is None and self._flush_call is None:
             # Not at once: the other writes of this turn of the reactor come along in the same commit.
-            self._flush_call = self._reactor.callLater(0, self._flush)
+            self._gather()
 
     def waiting_for(self, batch: Batch) -> list[Answer]:
         """Those who wait for a batch that the journal has delivered, one for each of its commands.
@@ -108,6 +113,26 @@ class Committer:
         drained: Deferred[None] = Deferred()
         self._in_flight.addCallback(lambda _: self.drain().chainDeferred(drained))
         return drained
+
+    def _gather(self) -> None:
+        """Begin a batch."""
+        self._gathered = len(self._pending)
+        self._begun = self._reactor.seconds()
+        self._flush_call = self._reactor.callLater(0, self._flush_or_wait)
+
+    def _flush_or_wait(self) -> None:
+        """Hand the batch over, unless this turn of the reactor has brought more, and the next one may.
+
+        Those who were just answered write again.  One commit for all of them costs hardly more, and the fewer
+        there are, the less their thread contends with the reactor for the interpreter.
+        """
+        count = len(self._pending)
+        waited = abs(self._reactor.seconds() - self._begun)
+        if self._gathered < count < BATCH_COMMANDS and waited < GATHERING:
+            self._gathered = count
+            self._flush_call = self._reactor.callLater(0, self._flush_or_wait)
+        else:
+            self._flush()
 
     def _flush(self) -> None:
         """Hand the journal the next batch."""
@@ -138,7 +163,7 @@ class Committer:
     def _flushed(self, _: None, flushed: Deferred[None]) -> None:
         self._in_flight = None
         if self._pending:
-            self._flush_call = self._reactor.callLater(0, self._flush)
+            self._gather()
         flushed.callback(None)
 
     def _failed(self, failure: Failure, batch: Batch) -> None:

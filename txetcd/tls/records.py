@@ -7,6 +7,8 @@ HEADER = 5
 
 # The most bytes of an application that one record carries.
 CAPACITY = 16_384
+# More than some records have besides: a header, a nonce, a type and a tag each.
+OVERHEAD = 512
 
 # The type of records that carry an application's bytes and, with TLS 1.3, much else.
 _APPLICATION_DATA = 23

@@ -13,7 +13,7 @@ from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
-from txetcd.tls.records import CAPACITY, Records
+from txetcd.tls.records import CAPACITY, OVERHEAD, Records
 
 # Bytes asked of OpenSSL at a time.
 _PIECE = 32_768
@@ -95,7 +95,8 @@ class PromptTLS(TLSMemoryBIOProtocol):
         connection = self._tlsConnection
         connection.bio_write(data)
         try:
-            text = connection.recv(CAPACITY)
+            # What is encrypted is never shorter.
+            text = connection.recv(len(data))
         except (SSL.WantReadError, SSL.ZeroReturnError):
             # It was a message of TLS.
             self._flushReceiveBIO()
@@ -106,10 +107,10 @@ class PromptTLS(TLSMemoryBIOProtocol):
             try:
                 self.wrappedProtocol.dataReceived(text)
             finally:
-                written = self._patience < CAPACITY
+                written = CAPACITY - self._patience
                 self._patience = 0
                 if written and self.established:
-                    self._flushSendBIO()
+                    self._send_encrypted(written + OVERHEAD)
 
     def write(self, data: bytes) -> None:
         """Encrypt and send."""
@@ -151,14 +152,18 @@ class PromptTLS(TLSMemoryBIOProtocol):
 
     def _flushSendBIO(self) -> None:
         """Send what OpenSSL has encrypted, all of it; Twisted calls this too, after whatever it does."""
-        if self._patience > 0:
-            return
+        if self._patience <= 0:
+            self._send_encrypted(_PIECE)
+
+    def _send_encrypted(self, likely: int) -> None:
+        """Send what OpenSSL has encrypted, which is a little less than so many bytes, or any number."""
         try:
             while True:
-                data = self._tlsConnection.bio_read(_PIECE)
+                data = self._tlsConnection.bio_read(likely)
                 self._hand_over(data)
-                if len(data) < _PIECE:
+                if len(data) < likely:
                     break
+                likely = _PIECE
         except SSL.WantReadError:
             # There was nothing.
             pass
@@ -176,11 +181,13 @@ class PromptTLS(TLSMemoryBIOProtocol):
             and tcp.connected
             and not (tcp.dataBuffer or tcp._tempDataBuffer)
         ):
-            sent = tcp.writeSomeData(data)
+            try:
+                sent = tcp.getHandle().send(data)
+            except OSError:
+                # Full, or broken: the transport finds out.
+                sent = 0
             if sent == len(data):
                 return
-            if isinstance(sent, int):
-                data = data[sent:]
-            # Otherwise the connection is broken: the transport finds out.
+            data = data[sent:]
         transport: Any = self.transport
         transport.write(data)
