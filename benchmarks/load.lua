@@ -96,6 +96,15 @@ function kinds.look_up(keys, per_directory)
   return function() return wrk.format("GET", path(math.random(0, keys - 1), per_directory)) end
 end
 
+-- The same, with a query that means nothing: no request is like one before, so no answer that was kept helps.
+function kinds.look_up_anew(keys, per_directory)
+  local n = 0
+  return function()
+    n = n + 1
+    return wrk.format("GET", path(math.random(0, keys - 1), per_directory) .. "?n=" .. n)
+  end
+end
+
 function kinds.overwrite(keys, per_directory)
   local body = value(100)
   return function() return wrk.format("PUT", path(math.random(0, keys - 1), per_directory), FORM, body) end

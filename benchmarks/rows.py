@@ -71,13 +71,16 @@ def all_rows(ours: Program, theirs: Program, keys: int, seconds: int) -> list[Ro
     rows = [versus(name, side) for name, side in (*plain_loads(seconds), *tls_loads(seconds))]
     rows += [
         versus(f"{keys // 1000:,} long-polls woken by one PUT", lambda p: waking(p, keys // 1000, seconds)),
+        versus(
+            f"GET of any of {fewer:,} keys, 32 connections", lambda p: growing(p, "look_up", fewer, seconds)
+        ),
         versus(f"PUT beside {keys // 100:,} idle watches", lambda p: idle_beside(p, keys // 100, seconds)),
         versus(f"restart with {fewer:,} keys", lambda p: restarting(p, fewer)),
         versus(f"restart with {keys:,} keys", lambda p: restarting(p, keys)),
         versus(f"{fewer:,} keys expire in one second", lambda p: expiring(p, fewer)),
         versus(f"longest pause, a directory of {fewer:,} keys", lambda p: pausing(p, fewer)),
     ]
-    for name, kind in (("GET", "look_up"), ("PUT", "overwrite")):
+    for name, kind in (("GET", "look_up_anew"), ("PUT", "overwrite")):
         sides = {f"{n:,} keys": growing(ours, kind, n, seconds) for n in (keys, keys // 1000)}
         rows.append(Row(f"{name} of any key, 32 connections", sides))
     return rows
