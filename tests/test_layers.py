@@ -75,7 +75,7 @@ LAYERS = """
     settings.options
     settings.sources settings.usage
     settings
-    descriptors notify observing observing.lines
+    adopted descriptors notify observing observing.lines
     observing.files observing.requests
     observing.logs observing.metrics
     server

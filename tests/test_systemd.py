@@ -14,11 +14,16 @@ from http.client import HTTPConnection
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from twisted.internet.address import UNIXAddress
+from twisted.internet.defer import maybeDeferred
+from twisted.internet.protocol import Factory, Protocol
+from twisted.internet.testing import MemoryReactorClock
 from twisted.trial.unittest import SynchronousTestCase
 
 from tests.documents import CHECKOUT
 from tests.e2e import CONSOLE_SCRIPT, TIMEOUT, EndToEndCase, free_port
 from tests.tls_harness import TLSCase
+from txetcd.adopted import AdoptedUNIXEndpoint
 from txetcd.notify import READY, notifier
 from txetcd.settings.sources import parse_arguments
 
@@ -114,6 +119,8 @@ class SocketActivationTests(EndToEndCase):
         response = connection.getresponse()
         self.assertEqual((response.status, json.loads(response.read())["action"]), (201, "set"))
         server.stop()
+        if domain == "UNIX":
+            self.assertTrue(Path(where).exists())
 
     def test_tcp(self) -> None:
         self.activate(str(free_port()), "INET", "index=0")
@@ -127,6 +134,31 @@ class SocketActivationTests(EndToEndCase):
                 f"--listen systemd:domain=INET:{which}: systemd has handed over no such socket",
                 f"--listen=systemd:domain=INET:{which}",
             )
+
+
+class AdoptedUNIXTests(SynchronousTestCase):
+    """A UNIX socket that systemd has opened is systemd's."""
+
+    def test_left_as_it_was(self) -> None:
+        with TemporaryDirectory() as temporary, socket.socket(socket.AF_UNIX) as handed_over:
+            path = Path(temporary) / "socket"
+            handed_over.bind(str(path))
+            path.chmod(0o600)
+            handed_over.listen()
+            reactor = MemoryReactorClock()
+            endpoint = AdoptedUNIXEndpoint(reactor, handed_over.dup().detach())
+            port = self.successResultOf(endpoint.listen(Factory.forProtocol(Protocol)))
+            self.assertEqual(port.getHost(), UNIXAddress(bytes(path)))
+            self.assertEqual(path.stat().st_mode & 0o777, 0o600)
+
+            stopped = maybeDeferred(port.stopListening)
+            reactor.advance(0)
+            self.successResultOf(stopped)
+            self.assertTrue(path.exists())
+            # The next client waits for the next server.
+            with socket.socket(socket.AF_UNIX) as client:
+                client.connect(str(path))
+                handed_over.accept()[0].close()
 
 
 class DeployTests(SynchronousTestCase):

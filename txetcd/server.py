@@ -7,13 +7,14 @@ no more, begin no more requests, end watches, finish writes, close the journal, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from socket import AF_UNIX
 from typing import Any, cast
 from urllib.parse import urlsplit
 
 from cryptography import x509
 from twisted.application.service import Service
 from twisted.internet.defer import Deferred, gatherResults, maybeDeferred
-from twisted.internet.endpoints import serverFromString
+from twisted.internet.endpoints import AdoptedStreamServerEndpoint, serverFromString
 from twisted.internet.error import CannotListenError
 from twisted.internet.interfaces import (
     IListeningPort,
@@ -26,6 +27,7 @@ from twisted.logger import Logger
 from twisted.python.failure import Failure
 
 from txetcd import descriptors, errors, pages, tls
+from txetcd.adopted import AdoptedUNIXEndpoint
 from txetcd.descriptors import Door, IDoorReactor
 from txetcd.errors import EtcdError
 from txetcd.journal import Journal
@@ -345,7 +347,10 @@ def _at(
 
 
 def _from_string(reactor: IServerReactor, description: str) -> IStreamServerEndpoint:
-    return cast(IStreamServerEndpoint, serverFromString(reactor, description))
+    endpoint = serverFromString(reactor, description)
+    if isinstance(endpoint, AdoptedStreamServerEndpoint) and endpoint.addressFamily == AF_UNIX:
+        return AdoptedUNIXEndpoint(reactor, endpoint.fileno)
+    return cast(IStreamServerEndpoint, endpoint)
 
 
 def _url(address: Address) -> str:
