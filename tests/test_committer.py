@@ -86,6 +86,8 @@ class BatchTests(CommitterTestCase):
         self.assertEqual([self.keys(batch) for batch in self.journal.held], ["/a"])
         self.add("/b")
         self.journal.commit()
+        clock.turn()
+        self.assertEqual(self.journal.held, [])
         for key in ("/c", "/d"):
             self.add(key)
             clock.turn()

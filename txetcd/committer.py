@@ -62,7 +62,7 @@ class Committer:
         self._flush_call: IDelayedCall | None = None
         # How many the batch that is gathered had at the last look, and when it was begun.
         self._gathered = 0
-        self._begun = 0.0
+        self._since = 0.0
         self._in_flight: Deferred[None] | None = None
         self._waiting: dict[int, list[Answer]] = {}
         self._began = 0.0
@@ -91,7 +91,7 @@ class Committer:
         self._pending.append((command, answer))
         if self._in_flight is None and self._flush_call is None:
             # Not at once: the other writes of this turn of the reactor come along in the same commit.
-            self._gather()
+            self._gather(1)
 
     def waiting_for(self, batch: Batch) -> list[Answer]:
         """Those who wait for a batch that the journal has delivered, one for each of its commands.
@@ -114,20 +114,20 @@ class Committer:
         self._in_flight.addCallback(lambda _: self.drain().chainDeferred(drained))
         return drained
 
-    def _gather(self) -> None:
-        """Begin a batch."""
-        self._gathered = len(self._pending)
-        self._begun = self._reactor.seconds()
+    def _gather(self, count: int) -> None:
+        """Begin a batch, which waits for another turn of the reactor if it then has more than `count`."""
+        self._gathered = count
+        self._since = self._reactor.seconds()
         self._flush_call = self._reactor.callLater(0, self._flush_or_wait)
 
     def _flush_or_wait(self) -> None:
         """Hand the batch over, unless this turn of the reactor has brought more, and the next one may.
 
-        Those who were just answered write again.  One commit for all of them costs hardly more, and the fewer
-        there are, the less their thread contends with the reactor for the interpreter.
+        One commit for all who write at about the same time costs hardly more than one for some of them, and
+        the fewer there are, the less their thread contends with the reactor for the interpreter.
         """
         count = len(self._pending)
-        waited = abs(self._reactor.seconds() - self._begun)
+        waited = abs(self._reactor.seconds() - self._since)
         if self._gathered < count < BATCH_COMMANDS and waited < GATHERING:
             self._gathered = count
             self._flush_call = self._reactor.callLater(0, self._flush_or_wait)
@@ -163,7 +163,8 @@ class Committer:
     def _flushed(self, _: None, flushed: Deferred[None]) -> None:
         self._in_flight = None
         if self._pending:
-            self._gather()
+            # Those who were just answered may be about to write again.
+            self._gather(0)
         flushed.callback(None)
 
     def _failed(self, failure: Failure, batch: Batch) -> None:
