@@ -13,6 +13,7 @@ from txetcd.site.http1 import (
     CHUNK_EXTRAS,
     CHUNK_LINE,
     REMEMBERED,
+    REMEMBERED_BYTES,
     ChunkedBody,
     Head,
     HeadReader,
@@ -279,8 +280,19 @@ class RememberedTests(SynchronousTestCase):
             self.assertRaises(Refused, self.reader.read, b"GET / HTTP/1.1\r\nHost: x\r\nHost: x")
         self.assertEqual(self.reader.read(b"GET / HTTP/1.1\r\nHost: x").fields.lines, ((b"host", b"x"),))
 
+    def test_the_last_few_are_kept(self) -> None:
+        """Those of reads and those of writes, whichever comes when."""
+        blocks = [b"GET / HTTP/1.1\r\nHost: %d" % number for number in range(REMEMBERED + 1)]
+        first = [self.reader.read(block).fields for block in blocks[:-1]]
+        self.assertEqual(
+            [self.reader.read(block).fields is fields for block, fields in zip(blocks, first, strict=False)],
+            [True, True],
+        )
+        self.reader.read(blocks[-1])
+        self.assertIsNot(self.reader.read(blocks[0]).fields, first[0])
+
     def test_long_headers_are_not_kept(self) -> None:
-        long = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * REMEMBERED
+        long = b"GET / HTTP/1.1\r\nHost: x\r\nX: " + b"x" * REMEMBERED_BYTES
         self.assertIsNot(self.reader.read(long).fields, self.reader.read(long).fields)
 
 

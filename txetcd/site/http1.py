@@ -11,8 +11,9 @@ import re
 from functools import lru_cache
 from typing import NamedTuple
 
-# Bytes of headers that a connection remembers, at most.
-REMEMBERED = 1_024
+# How many requests' headers a connection remembers, and bytes of each, at most: a client sends the same ones
+# with all that it reads, and others with all that it writes.
+REMEMBERED, REMEMBERED_BYTES = 2, 1_024
 # Bytes of chunk extensions and trailers that a chunked body may carry besides its content.
 CHUNK_EXTRAS = 16_384
 # Bytes of one line of a chunked body (size with extensions, or a trailer).
@@ -105,18 +106,16 @@ def find_head_end(data: bytes, seen: int, limit: int) -> int:
 class HeadReader:
     """Understands the heads of one connection's requests.
 
-    A client sends the same headers with each of its requests, so what they say is remembered until it sends
-    others.
+    What the headers say is remembered: most are the same in the next request.
 
     @param limit: how many headers there may be.
     """
 
-    __slots__ = ("_fields", "_known", "_limit")
+    __slots__ = ("_known", "_limit")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
-        self._known = (b"", b"")
-        self._fields: Fields | None = None
+        self._known: dict[tuple[bytes, bytes], Fields] = {}
 
     def read(self, data: bytes) -> Head:
         """Understand a request's head.
@@ -126,11 +125,13 @@ class HeadReader:
         """
         line, _, block = data.partition(b"\r\n")
         method, target, version = _parse_request_line(line)
-        fields = self._fields
-        if fields is None or (version, block) != self._known:
+        fields = self._known.get((version, block))
+        if fields is None:
             fields = _parse_fields(block, version == b"HTTP/1.1", self._limit)
-            if len(block) <= REMEMBERED:
-                self._known, self._fields = (version, block), fields
+            if len(block) <= REMEMBERED_BYTES:
+                if len(self._known) == REMEMBERED:
+                    del self._known[next(iter(self._known))]
+                self._known[version, block] = fields
         return Head(method, target, version, fields)
 
 
