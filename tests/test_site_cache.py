@@ -266,8 +266,7 @@ class ObserversOfCacheTests(CacheCase):
     def test_no_connection_is_kept(self) -> None:
         self.keep()
         self.talk.send(GET)
-        cached = self.cache.get(GET, b"")
-        assert cached is not None
+        cached = self.cache.kept[GET]
         self.assertIsNone(cached.request.transport)
         self.assertIsNone(cached.request.channel)
 

@@ -72,27 +72,16 @@ class Cache:
     told that sends the same.
 
     @param room: bytes of all that is kept.
-    @ivar size: bytes of what is.
+    @ivar kept: the answers by the bytes of their requests; whether they hold is to be seen.
+    @ivar size: bytes of all that.
     """
 
     def __init__(self, room: int = ROOM) -> None:
+        self.kept: dict[bytes, Cached] = {}
         self.size = 0
         self._room = room
-        self._kept: dict[bytes, Cached] = {}
         # Hashes of requests that have come.
         self._seen: set[int] = set()
-
-    def get(self, data: bytes, date: bytes) -> Cached | None:
-        """Give the answer to a request, if there is one that holds.
-
-        @param data: the bytes of the request, or some other bytes.
-        @param date: the present time, as HTTP writes it.
-        """
-        cached = self._kept.get(data)
-        if cached is None or cached.holds(date):
-            return cached
-        self._drop(data)
-        return None
 
     def is_again(self, data: bytes) -> bool:
         """Tell whether a request has come before, lately, and its answer may be kept."""
@@ -115,14 +104,15 @@ class Cache:
         refresh, headers = request.refresh, request.plain_headers()
         if refresh is None or headers is None or request.sentLength > BODY:
             return
-        self._drop(data)
+        self.drop(data)
         cached = Cached(request, headers, refresh, EACH + len(data) + request.sentLength)
-        self._kept[data] = cached
+        self.kept[data] = cached
         self.size += cached.size
         while self.size > self._room:
-            self._drop(next(iter(self._kept)))
+            self.drop(next(iter(self.kept)))
 
-    def _drop(self, data: bytes) -> None:
-        cached = self._kept.pop(data, None)
+    def drop(self, data: bytes) -> None:
+        """Keep the answer to a request no longer."""
+        cached = self.kept.pop(data, None)
         if cached is not None:
             self.size -= cached.size

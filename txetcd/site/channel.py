@@ -313,10 +313,12 @@ class Channel(Sender):
                 if self._cache is None or self._body is not None:
                     self._request = request = self._read_request()
                 else:
-                    cached = self._cache.get(self._buffer, self.site.date())
+                    cached = self._cache.kept.get(self._buffer)
                     if cached is not None:
-                        self._answer_again(cached)
-                        continue
+                        if cached.holds(self.site.date()):
+                            self._answer_again(cached)
+                            continue
+                        self._cache.drop(self._buffer)
                     self._request = request = self._read_to_keep(self._cache)
                 if request is None:
                     break
@@ -359,9 +361,9 @@ class Channel(Sender):
             request is not None
             and not self._buffer
             and request.method == b"GET"
+            and cache.is_again(raw)
             # No password is kept.
             and request.getHeader(b"authorization") is None
-            and cache.is_again(raw)
         ):
             self._raw = raw
             request.may_be_kept = True
