@@ -70,10 +70,10 @@ def all_rows(ours: Program, theirs: Program, keys: int, seconds: int) -> list[Ro
     fewer = keys // 10
     rows = [versus(name, side) for name, side in (*plain_loads(seconds), *tls_loads(seconds))]
     rows += [
-        versus(f"{keys // 1000:,} long-polls woken by one PUT", lambda p: waking(p, keys // 1000, seconds)),
         versus(
             f"GET of any of {fewer:,} keys, 32 connections", lambda p: growing(p, "look_up", fewer, seconds)
         ),
+        versus(f"{keys // 1000:,} long-polls woken by one PUT", lambda p: waking(p, keys // 1000, seconds)),
         versus(f"PUT beside {keys // 100:,} idle watches", lambda p: idle_beside(p, keys // 100, seconds)),
         versus(f"restart with {fewer:,} keys", lambda p: restarting(p, fewer)),
         versus(f"restart with {keys:,} keys", lambda p: restarting(p, keys)),
