@@ -16,7 +16,7 @@ from zope.interface import implementer
 from tests.http_harness import Conversation, conversation
 from tests.site_harness import GET
 from txetcd.site import Cache, Site
-from txetcd.site.cache import BODY, CANDIDATES, REQUEST
+from txetcd.site.cache import BODY, CANDIDATES, REQUEST, Cached
 from txetcd.site.request import Request
 
 OTHER = b"GET /other HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -191,6 +191,23 @@ class CacheTests(CacheCase):
             self.talk.send(head)
             self.talk.send(b"body")
         self.assertEqual(self.cache.size, 0)
+
+    def test_what_waits_is_not_looked_at(self) -> None:
+        """Of many requests at once, only the last few bytes are compared with what is kept."""
+
+        class Looked(dict[bytes, Cached]):
+            longest = 0
+
+            def get(self, data: bytes, default: Any = None) -> Any:
+                self.longest = max(self.longest, len(data))
+                return super().get(data, default)
+
+        looked = self.cache.kept = Looked()
+        self.talk.send(GET * 1000)
+        for _ in range(100):
+            self.clock.advance(1)
+        self.assertEqual(len(self.resource.asked), 1000)
+        self.assertLessEqual(looked.longest, REQUEST)
 
     def test_only_what_is_read(self) -> None:
         for data in GET.replace(b"GET", b"PUT"), GET.replace(b"GET", b"HEAD"):

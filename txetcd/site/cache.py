@@ -84,9 +84,7 @@ class Cache:
         self._seen: set[int] = set()
 
     def is_again(self, data: bytes) -> bool:
-        """Tell whether a request has come before, lately, and its answer may be kept."""
-        if len(data) > REQUEST:
-            return False
+        """Tell whether a request, which is no longer than `REQUEST`, has come before, lately."""
         mark = hash(data)
         if mark in self._seen:
             return True

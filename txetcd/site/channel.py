@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
-from txetcd.site.cache import Cache, Cached
+from txetcd.site.cache import REQUEST, Cache, Cached
 from txetcd.site.http1 import (
     ChunkedBody,
     Head,
@@ -310,7 +310,8 @@ class Channel(Sender):
                     self._waits = True
                     break
                 most -= 1
-                if self._cache is None or self._body is not None:
+                if self._cache is None or self._body is not None or len(self._buffer) > REQUEST:
+                    # It is not looked up: what waits may be long, and nothing that long is kept.
                     self._request = request = self._read_request()
                 else:
                     cached = self._cache.kept.get(self._buffer)
