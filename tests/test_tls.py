@@ -186,7 +186,7 @@ class EndpointDescriptionTests(TLSCase):
     def test_text(self) -> None:
         self.assertEqual(
             server_endpoint_description("127.0.0.1", 4001, self.cert_file, self.key_file),
-            f"ssl:4001:interface=127.0.0.1:privateKey={self.key_file}:certKey={self.cert_file}:backlog=1024",
+            f"ssl:4001:interface=127.0.0.1:privateKey={self.key_file}:certKey={self.cert_file}:backlog=4096",
         )
 
     def test_serves(self) -> None:

@@ -48,13 +48,13 @@ class ServerEndpointTests(EndpointCase):
         """Twisted reads the string of the ssl: endpoint; the TLS is ours."""
         for host in ("127.0.0.1", "::1", ""):
             port, factory, backlog, interface = self.endpoint(False, host)
-            self.assertEqual((port, backlog, interface), (4001, 1024, host))
+            self.assertEqual((port, backlog, interface), (4001, 4096, host))
             self.assertEqual(factory.timeout, 3)
             self.assertEqual(MemoryClient(factory, self.context()).exchange(), b"served")
 
     def test_with_client_certificates(self) -> None:
         port, factory, backlog, interface = self.endpoint(True, "::1")
-        self.assertEqual((port, backlog, interface), (4001, 1024, "::1"))
+        self.assertEqual((port, backlog, interface), (4001, 4096, "::1"))
         client = self.ca.issue("client", purposes=[CLIENT])
         self.assertEqual(MemoryClient(factory, self.context(client)).exchange(), b"served")
         self.assertRaises(ssl.SSLError, MemoryClient(factory, self.context()).exchange)

@@ -25,7 +25,7 @@ from txetcd.tls.policy import Policy
 TIMEOUT = 10.0
 
 # Connections that the kernel holds for us, so that a burst of clients is not turned away.
-BACKLOG = 1024
+BACKLOG = 4096
 
 _MUTUAL_OPTIONS = ("mtls: certKey=", "mtls: privateKey=", "mtls: caCerts=", "mtls: crl=")
 
