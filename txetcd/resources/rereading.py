@@ -9,7 +9,7 @@ from txetcd.tree import File, Node, Tree
 
 
 class Rereading:
-    """Gives the answer to a read again, for as long as it holds: a `txetcd.site.cache.Refresh`.
+    """Gives the answer to a read again, for as long as it holds: a `txetcd.site.request.Refresh`.
 
     That of a file holds until the file is written, that of a directory until anything is.
 

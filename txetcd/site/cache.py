@@ -7,9 +7,9 @@ the answer, so a site that has a `Cache` does neither for them: the resource tha
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from txetcd.site.request import Request
+from txetcd.site.request import Refresh, Request
 from txetcd.site.sending import PIECE
 
 # Bytes of a request whose answer may be kept, and of all requests and answers that are; the oldest go first.
@@ -21,10 +21,6 @@ EACH = 3_072
 BODY = 1024 * 1024
 # Requests that are looked out for: an answer is kept when the same request has come before.
 CANDIDATES = 4_096
-
-Refresh = Callable[[], tuple[Mapping[bytes, bytes], bytes] | None]
-"""Gives the answer as it would be now, without its head: headers that may have changed, spelled as in
-`Content-Type`, and the body; the same object for the same answer.  None if the resource has to be asked."""
 
 
 class Cached:

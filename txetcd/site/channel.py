@@ -21,7 +21,7 @@ from twisted.python.failure import Failure
 from twisted.web.http import RESPONSES
 from zope.interface import implementer
 
-from txetcd.site.cache import REQUEST, Cache, Cached
+from txetcd.site.cache import REQUEST, Cache
 from txetcd.site.http1 import (
     ChunkedBody,
     Head,
@@ -310,17 +310,13 @@ class Channel(Sender):
                     self._waits = True
                     break
                 most -= 1
-                if self._cache is None or self._body is not None or len(self._buffer) > REQUEST:
+                cache = self._cache
+                if self._body is not None or len(self._buffer) > REQUEST:
                     # It is not looked up: what waits may be long, and nothing that long is kept.
-                    self._request = request = self._read_request()
-                else:
-                    cached = self._cache.kept.get(self._buffer)
-                    if cached is not None:
-                        if cached.holds(self.site.date()):
-                            self._answer_again(cached)
-                            continue
-                        self._cache.drop(self._buffer)
-                    self._request = request = self._read_to_keep(self._cache)
+                    cache = None
+                if cache is not None and self._answer_again(cache):
+                    continue
+                self._request = request = self._read_request() if cache is None else self._read_to_keep(cache)
                 if request is None:
                     break
                 if self._observers:
@@ -341,8 +337,14 @@ class Channel(Sender):
         if self._waits:
             self.site.turns.ask(self)
 
-    def _answer_again(self, cached: Cached) -> None:
-        """Answer the request that is all of the buffer, as one was answered before."""
+    def _answer_again(self, cache: Cache) -> bool:
+        """Answer the request that is all of the buffer, if the same was answered before and that holds."""
+        cached = cache.kept.get(self._buffer)
+        if cached is None:
+            return False
+        if not cached.holds(self.site.date()):
+            cache.drop(self._buffer)
+            return False
         self._buffer = b""
         self._seen = 0
         self.writeSequence(cached.pieces)
@@ -353,6 +355,7 @@ class Channel(Sender):
             request.client, request.transport = self.peer, self.transport
             self._tell(request, self._since)
             request.transport = None
+        return True
 
     def _read_to_keep(self, cache: Cache) -> Request | None:
         """Take the next request from the buffer, if it is complete; say whether its answer may be kept."""

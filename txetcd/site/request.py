@@ -30,6 +30,11 @@ _PLAIN = b"text/plain; charset=utf-8"
 _NO_BODY = frozenset([204, 304])
 
 
+Refresh = Callable[[], tuple[Mapping[bytes, bytes], bytes] | None]
+"""Gives an answer as it would be now, without its head: headers that may have changed, spelled as in
+`Content-Type`, and the body; the same object for the same answer.  None if the resource has to be asked."""
+
+
 class Connection(Protocol):
     """What a request asks of the channel that it came on, besides what Twisted's own code does."""
 
@@ -81,7 +86,7 @@ class Request(server.Request):
     # Whether the site would keep the answer for those who ask the same; then the resource may say how it is
     # to be given again (`txetcd.site.cache.Refresh`).
     may_be_kept = False
-    refresh: Callable[[], tuple[Mapping[bytes, bytes], bytes] | None] | None = None
+    refresh: Refresh | None = None
     _failure: Failure | None = None
     _bodiless = False
     _keeps_open = False
