@@ -21,7 +21,7 @@ LAYERS = """
     commands
     query
     census changes dismantler expiry stats watchers
-    origin
+    origin sockets
     fanout turns
     journal
     journal.values journal.writer

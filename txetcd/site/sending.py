@@ -16,6 +16,8 @@ from twisted.internet.protocol import Protocol
 from twisted.internet.tcp import Connection
 from zope.interface import implementer
 
+from txetcd.sockets import send_at_once
+
 # Bytes given to the transport at a time.
 PIECE = 65_536
 # Bytes sent in one go, before others have their turn.
@@ -139,21 +141,9 @@ class Sender(Protocol):
             if self._socket is not None:
                 self._burst -= len(data)
                 if self._burst > 0:
-                    data = self._send_at_once(self._socket, data)
+                    data = send_at_once(self._socket, data)
             if data:
                 self._hand_over(data)
-
-    def _send_at_once(self, to: socket, data: bytes | memoryview) -> bytes | memoryview:
-        """Send what the kernel takes, and return the rest.
-
-        The transport would wait for the socket to become writable first, which costs two more system calls
-        and a turn of the reactor.
-        """
-        try:
-            return data[to.send(data) :]
-        except OSError:
-            # Full, or broken: the transport finds out.
-            return data
 
     def _hand_over(self, data: bytes | memoryview) -> None:
         """Leave `data` to the transport."""

@@ -13,6 +13,7 @@ from twisted.internet.tcp import Connection
 from twisted.protocols.tls import TLSMemoryBIOProtocol
 from twisted.python.failure import Failure
 
+from txetcd.sockets import send_at_once
 from txetcd.tls.records import CAPACITY, OVERHEAD, Records
 
 # Bytes asked of OpenSSL at a time.
@@ -181,13 +182,9 @@ class PromptTLS(TLSMemoryBIOProtocol):
             and tcp.connected
             and not (tcp.dataBuffer or tcp._tempDataBuffer)
         ):
-            try:
-                sent = tcp.getHandle().send(data)
-            except OSError:
-                # Full, or broken: the transport finds out.
-                sent = 0
-            if sent == len(data):
+            rest = send_at_once(tcp.getHandle(), data)
+            if not rest:
                 return
-            data = data[sent:]
+            data = bytes(rest)
         transport: Any = self.transport
         transport.write(data)
