@@ -23,6 +23,7 @@ from twisted.trial.unittest import SkipTest, TestCase
 
 from tests.tls_harness import PEER, TLSCase
 from tests.transport_harness import App, TransportCase
+from txetcd.tls import transport
 from txetcd.tls.connection import ServerTLS
 from txetcd.tls.endpoints import SecureEndpoint
 
@@ -128,7 +129,7 @@ class DirectTests(TransportCase):
         protocol.makeConnection(self.tcp)
         self.assertRaises(ssl.SSLWantReadError, self.client().do_handshake)
         with (
-            mock.patch.object(self.tcp, "writeSomeData") as direct,
+            mock.patch.object(transport, "send_at_once") as direct,
             mock.patch.object(self.tcp, "write") as write,
         ):
             protocol.dataReceived(self.outgoing.read())
